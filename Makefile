@@ -1,0 +1,41 @@
+# The two commands of the README are `make demo` and `make test`; both set themselves up.
+PYTHON ?= python3
+VENV := .venv
+UV := uv==0.13.9
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test lint lock clean
+
+setup: $(VENV)/.installed
+
+# One virtual environment, rebuilt only when the lock changes.
+$(VENV)/.locked: requirements.lock
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(UV)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.locked pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --no-deps --editable .
+	touch $@
+
+demo: setup
+	$(BIN)/ptycho demo --output demo-output
+
+test: lint
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Pins every dependency with its hashes.
+lock: setup
+	$(BIN)/uv pip compile pyproject.toml --extra server --extra dev --python-version 3.11 --universal \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist demo-output *.egg-info

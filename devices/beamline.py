@@ -1,0 +1,186 @@
+"""What a plan knows of a beamline: devices by what they can do, and the numbers that go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bluesky.protocols import (
+    HasName,
+    Movable,
+    NamedMovable,
+    Pausable,
+    Readable,
+    Triggerable,
+    WritesStreamAssets,
+)
+
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.io.checks import COUNTER_LIMIT
+from ptycho_plugin.optics import ZonePlate
+from ptycho_plugin.orientation import DetectorOrientation, PositionSign
+from ptycho_plugin.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from ptycho_plugin.publishing.calibrations import CalibrationStore
+
+
+class Axis(NamedMovable[float], Readable[float], Protocol):
+    """A motor in micrometres."""
+
+    limits: tuple[float, float]
+    """Lowest and highest position; equal where none are set."""
+
+
+class Stage(Protocol):
+    """Two axes: y along the object's rows, x along its columns."""
+
+    @property
+    def y(self) -> Axis:
+        """Along rows."""
+
+    @property
+    def x(self) -> Axis:
+        """Along columns."""
+
+
+class GatedCounter(Readable[float], Triggerable, Protocol):
+    """Armed by ``trigger()``, it measures during the next exposure; its status is then done."""
+
+
+class Encoder(GatedCounter, Protocol):
+    """The measured stage position, averaged over the exposure, in micrometres."""
+
+    y: HasName
+    x: HasName
+
+
+class FluxMonitor(GatedCounter, Protocol):
+    """The photons that reached the sample during the exposure."""
+
+    photons: HasName
+
+
+class FrameDetector(Readable[Any], Triggerable, WritesStreamAssets, Protocol):
+    """A camera whose full frames are written to HDF5 and referred to by the documents."""
+
+    exposure_time: Movable[float]
+    beam_centre_row: Movable[float]
+    """Direct beam in the full raw frame, in pixels, as `find_beam_centre` last set it."""
+    beam_centre_column: Movable[float]
+    mask_version: Movable[str]
+    """Key under ``calibrations/masks`` of the valid-pixel mask in force, or empty."""
+
+    @property
+    def frame_key(self) -> str:
+        """Data key of the frames."""
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Rows and columns of a full frame."""
+
+
+class Shutter(Movable[str], Pausable, Protocol):
+    """Set to "open" or "closed"; it is closed while the RunEngine is paused."""
+
+
+class Attenuator(Movable[float], Readable[float], Protocol):
+    """Set to the part of the beam that passes, above 0 and up to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorLimits:
+    """What the detector can count, by default a Pilatus 2M.
+
+    Parameters
+    ----------
+    counts : int
+        Largest count of a pixel in one exposure.
+    counts_per_second : float
+        Rate in one pixel above which photons pile up.
+    readout_s : float
+        Dead time after an exposure.
+    """
+
+    counts: int = COUNTER_LIMIT
+    counts_per_second: float = 1e6
+    readout_s: float = 3e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Beamline:
+    """A ptychography beamline; simulated, replayed or real, a plan cannot tell.
+
+    Parameters
+    ----------
+    name : str
+    stage : Stage
+        The piezo stage that scans.
+    coarse : Stage
+        The stage that brings another place into the beam.
+    encoder : Encoder
+    flux : FluxMonitor
+    detector : FrameDetector
+    shutter : Shutter
+    attenuator : Attenuator
+    geometry : Geometry
+        Its ``frame_side`` is the crop that is reconstructed.
+    optic : ZonePlate, optional
+        The nominal optic.
+    orientation : DetectorOrientation
+        How the camera is mounted.
+    position_sign : PositionSign
+        Whether the stage carries the probe or the sample.
+    beam_centre_px : (float, float)
+        Direct beam (row, column) in the full raw frame, by design.
+    photons_per_second : float
+        On the sample, unattenuated.
+    focus_size : float, optional
+        The stated diameter of the illumination in metres, for the sampling that is reported.
+    detector_limits : DetectorLimits
+    places : mapping of str to (float, float)
+        Coarse positions (row, column) in micrometres: "sample", "specimen", "empty".
+    calibrations : CalibrationStore, optional
+        Where probes and masks are kept.
+    trajectory : Trajectory, optional
+        The scan to make where none is asked for.
+    start_probe : str, optional
+        Uid of the stored probe to start from where none is asked for.
+    """
+
+    name: str
+    stage: Stage
+    coarse: Stage
+    encoder: Encoder
+    flux: FluxMonitor
+    detector: FrameDetector
+    shutter: Shutter
+    attenuator: Attenuator
+    geometry: Geometry
+    optic: ZonePlate | None
+    beam_centre_px: tuple[float, float]
+    photons_per_second: float
+    orientation: DetectorOrientation = DetectorOrientation.AS_IS
+    position_sign: PositionSign = PositionSign.PROBE
+    focus_size: float | None = None
+    detector_limits: DetectorLimits = DetectorLimits()
+    places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    calibrations: CalibrationStore | None = None
+    trajectory: Trajectory | None = None
+    start_probe: str | None = None
+
+    def place_um(self, name: str) -> tuple[float, float]:
+        """Return the coarse position (row, column) of a place in micrometres.
+
+        Raises
+        ------
+        InputError
+            If the beamline has no such place.
+        """
+        try:
+            return self.places[name]
+        except KeyError:
+            known = ", ".join(self.places) or "none"
+            raise InputError(f"beamline {self.name} has no place '{name}': it has {known}") from None

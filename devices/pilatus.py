@@ -1,0 +1,152 @@
+"""A simulated photon-counting detector that writes its frames to HDF5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from event_model import ComposeStreamResourceBundle, StreamRange, compose_stream_resource
+from ophyd import Component, Device, Signal
+from ophyd.status import DeviceStatus
+
+from ptycho_plugin.devices.gate import ExposureGate, settle
+from ptycho_plugin.devices.hdf5_frames import DATASET, MIMETYPE, FrameFile
+from ptycho_plugin.devices.signals import UnitSignal
+
+
+class SimulatedPilatus(Device):
+    """Full frames, one a trigger, referred to by the run's documents.
+
+    Staging opens a file and unstaging closes it. ``trigger()`` exposes; its status is done
+    when the frame is on disk.
+
+    Parameters
+    ----------
+    gate : ExposureGate
+    frame_shape : (int, int)
+        Rows and columns of a full frame.
+    directory : Path
+        Where the files go.
+    beam_centre_px : (float, float)
+        Direct beam (row, column) in the full frame, until it is measured.
+    **kwargs
+        As for `ophyd.Device`.
+    """
+
+    exposure_time = Component(UnitSignal, value=0.2, units="s", kind="config")
+    beam_centre_row = Component(UnitSignal, value=0.0, units="px", kind="config")
+    beam_centre_column = Component(UnitSignal, value=0.0, units="px", kind="config")
+    mask_version = Component(Signal, value="", kind="config")
+    """Valid-pixel mask in force, a key under ``calibrations/masks``; empty where there is none."""
+
+    def __init__(
+        self,
+        *,
+        gate: ExposureGate,
+        frame_shape: tuple[int, int],
+        directory: Path,
+        beam_centre_px: tuple[float, float],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.frame_shape = frame_shape
+        self._gate = gate
+        self._directory = directory
+        self._file: FrameFile | None = None
+        self._exposure: DeviceStatus | None = None
+        self._documents: ComposeStreamResourceBundle | None = None
+        self._announced = 0
+        self.beam_centre_row.put(beam_centre_px[0])
+        self.beam_centre_column.put(beam_centre_px[1])
+
+    @property
+    def frame_key(self) -> str:
+        """Data key of the frames."""
+        return f"{self.name}_image"
+
+    def stage(self) -> list[object]:
+        """Open a new file.
+
+        Raises
+        ------
+        InputError
+            If the folder cannot be written, or has no room.
+        """
+        staged: list[object] = super().stage()
+        self._file = FrameFile(self._directory, self.frame_shape)
+        self._documents = None
+        self._announced = 0
+        return staged
+
+    def unstage(self) -> list[object]:
+        """Close the file, after an exposure that may be under way."""
+        if self._exposure is not None:
+            self._exposure.exception()
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+        unstaged: list[object] = super().unstage()
+        return unstaged
+
+    def trigger(self) -> DeviceStatus:
+        """Expose one frame.
+
+        Raises
+        ------
+        RuntimeError
+            If the detector is not staged, or an exposure is under way.
+        """
+        file = self._open_file()
+        exposure = self._gate.expose(self.exposure_time.get())
+        self._exposure = status = DeviceStatus(self)
+        exposure.add_done_callback(settle(status, lambda ended: file.append(ended.frame)))
+        return status
+
+    def describe(self) -> dict[str, Any]:
+        """Return the frames' data key: one frame an event, kept outside the documents."""
+        described: dict[str, Any] = super().describe()
+        described[self.frame_key] = {
+            "source": f"SIM:{self.name}",
+            "dtype": "array",
+            "dtype_numpy": "<i4",
+            "shape": list(self.frame_shape),
+            "units": "counts",
+            "external": "STREAM:",
+        }
+        return described
+
+    def get_index(self) -> int:
+        """Return how many frames are on disk."""
+        return len(self._open_file())
+
+    def collect_asset_docs(self, index: int | None = None) -> Iterator[tuple[str, Any]]:
+        """Yield where the frames since the last call are: the file, once, then their indices.
+
+        Parameters
+        ----------
+        index : int, optional
+            Up to this many frames, where a plan keeps several detectors in step.
+        """
+        frames = self.get_index() if index is None else min(index, self.get_index())
+        if frames == self._announced:
+            return
+        if self._documents is None:
+            self._documents = self._compose_resource()
+            yield "stream_resource", self._documents.stream_resource_doc
+        indices = StreamRange(start=self._announced, stop=frames)
+        self._announced = frames
+        yield "stream_datum", self._documents.compose_stream_datum(indices)
+
+    def _compose_resource(self) -> ComposeStreamResourceBundle:
+        return compose_stream_resource(
+            mimetype=MIMETYPE,
+            uri=self._open_file().uri,
+            data_key=self.frame_key,
+            parameters={"dataset": DATASET, "chunk_shape": [1, *self.frame_shape], "swmr": True},
+        )
+
+    def _open_file(self) -> FrameFile:
+        if self._file is None:
+            raise RuntimeError(f"{self.name} has no file: stage it first")
+        return self._file

@@ -1,0 +1,92 @@
+"""The fast shutter in front of the sample."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ophyd import Component, Device
+from ophyd.signal import InternalSignal
+from ophyd.status import DeviceStatus
+
+from ptycho_plugin.devices.gate import ExposureGate
+from ptycho_plugin.errors import InputError
+
+if TYPE_CHECKING:
+    from ptycho_plugin.simulation.world import World
+
+OPEN = "open"
+CLOSED = "closed"
+
+
+class SimulatedShutter(Device):
+    """A shutter that opens for a plan, and never stays open when the plan does not run.
+
+    Staging and unstaging close it. When the RunEngine pauses, an exposure that is under way
+    ends as it should, then the shutter closes. When the RunEngine resumes, it opens again
+    only if it had been opened for an exposure that has not begun.
+
+    Parameters
+    ----------
+    world : World
+    gate : ExposureGate
+    **kwargs
+        As for `ophyd.Device`.
+    """
+
+    state = Component(InternalSignal, value=CLOSED, kind="normal")
+
+    def __init__(self, *, world: World, gate: ExposureGate, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._world = world
+        self._gate = gate
+        self._opens_on_resume = False
+        self._move(CLOSED)
+
+    def set(self, value: str) -> DeviceStatus:
+        """Move to ``"open"`` or ``"closed"``.
+
+        Raises
+        ------
+        InputError
+            If the value is neither.
+        """
+        if value not in (OPEN, CLOSED):
+            raise InputError(f"{self.name} cannot be set to {value!r}: say 'open' or 'closed'")
+        self._move(value)
+        status = DeviceStatus(self)
+        status.set_finished()
+        return status
+
+    @property
+    def position(self) -> str:
+        """``"open"`` or ``"closed"``."""
+        return str(self.state.get())
+
+    def stage(self) -> list[object]:
+        """Close."""
+        self._move(CLOSED)
+        staged: list[object] = super().stage()
+        return staged
+
+    def unstage(self) -> list[object]:
+        """Close."""
+        self._move(CLOSED)
+        unstaged: list[object] = super().unstage()
+        return unstaged
+
+    async def pause(self) -> None:
+        """Close, but not in the middle of an exposure."""
+        exposing = self._gate.is_high
+        await asyncio.to_thread(self._gate.wait_until_low)
+        self._opens_on_resume = self.position == OPEN and not exposing
+        self._move(CLOSED)
+
+    def resume(self) -> None:
+        """Open again for the exposure that the pause held up."""
+        if self._opens_on_resume:
+            self._move(OPEN)
+
+    def _move(self, state: str) -> None:
+        self._world.set_shutter(state == OPEN)
+        self.state.put(state, internal=True)

@@ -1,0 +1,93 @@
+"""What every plan of this package has in common: the run around its exposures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
+from bluesky.utils import MsgGenerator
+
+from ptycho_plugin.devices import Beamline
+from ptycho_plugin.metadata import ProbeSource, Purpose, ScanMetadata
+from ptycho_plugin.plans.stubs import close_shutter, record
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.trajectory import Trajectory
+
+BASELINE_STREAM = "baseline"
+"""What stays the same during a run; bluesky's own name for it."""
+
+
+def acquire(
+    beamline: Beamline, exposures: MsgGenerator[None], exposure_s: float, md: Mapping[str, Any]
+) -> MsgGenerator[str]:
+    """Open a run around exposures and return its uid.
+
+    The devices are staged, the exposure time is set, coarse stage and attenuator are read once,
+    and the shutter is closed in the end, whatever happens. No message is given twice after an
+    interruption, unless the exposures ask for it.
+    """
+
+    @bpp.stage_decorator([beamline.shutter, beamline.detector, beamline.encoder, beamline.flux])
+    @bpp.run_decorator(md=dict(md))
+    def run() -> MsgGenerator[None]:
+        yield from bps.mv(beamline.detector.exposure_time, exposure_s)
+        yield from record([beamline.coarse.y, beamline.coarse.x, beamline.attenuator], BASELINE_STREAM)
+        yield from exposures
+
+    safe = bpp.finalize_wrapper(run(), close_shutter(beamline))
+    return (yield from bpp.rewindable_wrapper(safe, False))
+
+
+def scan_metadata(
+    beamline: Beamline,
+    purpose: Purpose,
+    *,
+    trajectory: Trajectory,
+    centre_um: tuple[float, float],
+    exposure_s: float,
+    probe: ProbeSource,
+    options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
+    background_run: str | None = None,
+) -> MsgGenerator[ScanMetadata]:
+    """Return what a run says about itself, read from the beamline as it stands."""
+    detector = beamline.detector
+    row = yield from bps.rd(detector.beam_centre_row, default_value=beamline.beam_centre_px[0])
+    column = yield from bps.rd(detector.beam_centre_column, default_value=beamline.beam_centre_px[1])
+    mask_version = yield from bps.rd(detector.mask_version, default_value="")
+    transmission = yield from bps.rd(beamline.attenuator, default_value=1.0)
+    return ScanMetadata(
+        purpose=purpose,
+        geometry=beamline.geometry,
+        orientation=beamline.orientation,
+        position_sign=beamline.position_sign,
+        beam_centre_px=(row, column),
+        frame_key=detector.frame_key,
+        position_keys=(beamline.encoder.y.name, beamline.encoder.x.name),
+        flux_key=beamline.flux.photons.name,
+        trajectory=trajectory,
+        centre_um=centre_um,
+        exposure_s=exposure_s,
+        photons_per_frame=beamline.photons_per_second * exposure_s * transmission,
+        probe=probe,
+        optic=beamline.optic,
+        mask_version=mask_version or None,
+        background_run=background_run,
+        options=options,
+    )
+
+
+def start_metadata(beamline: Beamline, scan: ScanMetadata, plan_name: str, num_points: int) -> dict[str, Any]:
+    """Return a start document's entries, as bluesky's own plans name them, and our own."""
+    axes = [beamline.stage.y.name, beamline.stage.x.name]
+    return {
+        "plan_name": plan_name,
+        "beamline": beamline.name,
+        "detectors": [beamline.detector.name, beamline.encoder.name, beamline.flux.name],
+        "motors": axes,
+        "num_points": num_points,
+        "num_intervals": num_points - 1,
+        "hints": {"dimensions": [(axes, "primary")]},
+        **scan.to_start(),
+    }

@@ -1,0 +1,54 @@
+"""What users type: plan arguments with units and bounds, checked at the call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, ParamSpec, TypeVar
+
+from pydantic import ConfigDict, Field, InstanceOf, ValidationError, validate_call
+
+from ptycho_plugin.devices import Beamline
+from ptycho_plugin.errors import InputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BeamlineArgument = Annotated[InstanceOf[Beamline], Field(description="Where to measure.")]
+ExposureSeconds = Annotated[
+    float, Field(gt=0, description="Exposure of one frame.", json_schema_extra={"units": "s"})
+]
+TriggerPeriodSeconds = Annotated[
+    float,
+    Field(gt=0, description="Time from one trigger to the next.", json_schema_extra={"units": "s"}),
+]
+PositionMicrometres = Annotated[
+    tuple[float, float],
+    Field(description="Stage position (row, column).", json_schema_extra={"units": "um"}),
+]
+Transmission = Annotated[float, Field(gt=0, le=1, description="Part of the beam that passes.")]
+FrameCount = Annotated[int, Field(ge=1, description="Frames to take.")]
+
+
+def checked(plan: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a plan so that a bad argument is refused when the plan is called, not when it runs.
+
+    Raises
+    ------
+    InputError
+        From the plan's call; it names the argument, its value and the bound.
+    """
+    validated = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(plan)
+
+    @wraps(plan)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return validated(*args, **kwargs)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(
+                f"{plan.__name__}: {where} = {first['input']!r} cannot be used: {first['msg']}"
+            ) from error
+
+    return call

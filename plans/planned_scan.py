@@ -1,0 +1,75 @@
+"""A scan before it is made: what a preflight judges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_plugin.devices import DetectorLimits
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.optics import enclosing_diameter
+from ptycho_plugin.orientation import DetectorOrientation
+from ptycho_plugin.plans.sample import Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedScan:
+    """Everything that decides whether a scan can work.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    probe : ndarray, (mode, row, column), complex64
+        Where the reconstruction starts from; any scale.
+    points_um : ndarray, (point, 2), float64
+        Stage positions (row, column).
+    step_um : float
+        From a point to the next.
+    travel_um : ((float, float), (float, float))
+        Limits of the stage along rows and columns; equal where none are set.
+    exposure_s : float
+    trigger_period_s : float, optional
+    photons_per_frame : float
+    detector : DetectorLimits
+    frame_shape : (int, int)
+        Rows and columns of a full raw frame.
+    orientation : DetectorOrientation
+    beam_centre_px, design_centre_px : (float, float)
+        Direct beam (row, column), as found and as the beamline was designed.
+    valid : ndarray of bool, (row, column), optional
+        Trusted pixels of a full raw frame.
+    focus_size : float, optional
+        Stated diameter of the illumination in metres.
+    sample : Sample, optional
+    """
+
+    geometry: Geometry
+    probe: NDArray[np.complex64]
+    points_um: NDArray[np.float64]
+    step_um: float
+    travel_um: tuple[tuple[float, float], tuple[float, float]]
+    exposure_s: float
+    trigger_period_s: float | None = None
+    photons_per_frame: float
+    detector: DetectorLimits
+    frame_shape: tuple[int, int]
+    orientation: DetectorOrientation
+    beam_centre_px: tuple[float, float]
+    design_centre_px: tuple[float, float]
+    valid: NDArray[np.bool_] | None = None
+    focus_size: float | None = None
+    sample: Sample | None = None
+
+    @cached_property
+    def far_field(self) -> NDArray[np.float64]:
+        """Photons expected in each pixel of a frame without sample, (row, column)."""
+        wave = np.fft.fft2(np.fft.ifftshift(self.probe, axes=(-2, -1)))
+        intensity = np.fft.fftshift(np.sum(np.abs(wave) ** 2, axis=0, dtype=np.float64))
+        return np.asarray(self.photons_per_frame * intensity / intensity.sum())
+
+    def probe_diameter(self, fraction: float) -> float:
+        """Return the diameter in metres that holds a fraction of the probe's intensity."""
+        return enclosing_diameter(self.probe, fraction, self.geometry.object_pixel)

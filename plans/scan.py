@@ -1,0 +1,179 @@
+"""The plan of the house: a ptychographic scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from bluesky.utils import MsgGenerator
+from numpy.typing import NDArray
+from rich.console import Console
+
+from ptycho_plugin.devices import Beamline
+from ptycho_plugin.metadata import Purpose, ScanMetadata, StoredProbe
+from ptycho_plugin.plans.acquisition import acquire, scan_metadata, start_metadata
+from ptycho_plugin.plans.arguments import (
+    BeamlineArgument,
+    ExposureSeconds,
+    PositionMicrometres,
+    TriggerPeriodSeconds,
+    checked,
+)
+from ptycho_plugin.plans.illumination import calibration_store, probe_source
+from ptycho_plugin.plans.planned_scan import PlannedScan
+from ptycho_plugin.plans.preflight import Preflight, preflight
+from ptycho_plugin.plans.sample import Sample
+from ptycho_plugin.plans.stubs import expose_point
+from ptycho_plugin.publishing.calibrations import start_probe
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.trajectory import ConcentricRings, Trajectory
+
+
+@checked
+def ptycho_scan(
+    beamline: BeamlineArgument,
+    *,
+    trajectory: Trajectory | None = None,
+    centre_um: PositionMicrometres = (0.0, 0.0),
+    exposure_s: ExposureSeconds = 0.2,
+    trigger_period_s: TriggerPeriodSeconds | None = None,
+    probe: str | None = None,
+    options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
+    sample: Sample | None = None,
+    background_run: str | None = None,
+    md: Mapping[str, Any] | None = None,
+) -> MsgGenerator[str]:
+    """Scan the sample, after a preflight that is printed and refuses what cannot work.
+
+    Parameters
+    ----------
+    beamline : Beamline
+    trajectory : Trajectory, optional
+        By default the beamline's own, else the published concentric rings with 324 points.
+    centre_um : (float, float)
+        Stage position (row, column) of the trajectory's centre in micrometres.
+    exposure_s : float
+        Exposure of one frame in seconds.
+    trigger_period_s : float, optional
+        From one trigger to the next, where hardware gives them.
+    probe : str, optional
+        "zone_plate", "latest" or a stored probe's uid; by default the beamline's own.
+    options : ReconstructionOptions
+    sample : Sample, optional
+        What takes the dose, and how thick it is.
+    background_run : str, optional
+        Uid of a run of `background_frames`.
+    md : mapping, optional
+        More entries for the start document.
+
+    Returns
+    -------
+    str
+        The run's uid.
+
+    Raises
+    ------
+    InputError
+        At the call, for an argument that cannot be used; from the run, for a probe of another
+        energy or distance.
+    PreflightRefusal
+        Before the shutter opens; it names each number and its limit.
+    PublishingError
+        If Tiled does not hold the probe or the mask.
+    """
+    return (
+        yield from scan_as(
+            beamline,
+            "scan",
+            "ptycho_scan",
+            trajectory=trajectory,
+            centre_um=centre_um,
+            exposure_s=exposure_s,
+            trigger_period_s=trigger_period_s,
+            probe=probe,
+            options=options,
+            sample=sample,
+            background_run=background_run,
+            md=md,
+        )
+    )
+
+
+def scan_as(
+    beamline: Beamline,
+    purpose: Purpose,
+    plan_name: str,
+    *,
+    trajectory: Trajectory | None,
+    centre_um: tuple[float, float],
+    exposure_s: float,
+    trigger_period_s: float | None,
+    probe: str | None,
+    options: ReconstructionOptions,
+    sample: Sample | None,
+    background_run: str | None,
+    md: Mapping[str, Any] | None,
+) -> MsgGenerator[str]:
+    """Scan where the coarse stage stands; as `ptycho_scan`, for any purpose."""
+    scan = yield from scan_metadata(
+        beamline,
+        purpose,
+        trajectory=trajectory or beamline.trajectory or ConcentricRings(),
+        centre_um=centre_um,
+        exposure_s=exposure_s,
+        probe=probe_source(beamline, probe),
+        options=options,
+        background_run=background_run,
+    )
+    points_um = scan.trajectory.offsets_um() + centre_um
+    report = _preflight(beamline, scan, points_um, trigger_period_s, sample)
+    Console().print(report.table())
+    report.raise_refusals()
+    _md = {
+        **start_metadata(beamline, scan, plan_name, len(points_um)),
+        **({"sample": sample.model_dump(mode="json")} if sample else {}),
+        "preflight": report.to_start(),
+        **(md or {}),
+    }
+
+    def exposures() -> MsgGenerator[None]:
+        for row, column in points_um.tolist():
+            yield from expose_point(beamline, (row, column))
+
+    return (yield from acquire(beamline, exposures(), exposure_s, _md))
+
+
+def _preflight(
+    beamline: Beamline,
+    scan: ScanMetadata,
+    points_um: NDArray[np.float64],
+    trigger_period_s: float | None,
+    sample: Sample | None,
+) -> Preflight:
+    probe, remarks = _start_probe(beamline, scan)
+    planned = PlannedScan(
+        geometry=scan.geometry,
+        probe=probe,
+        points_um=points_um,
+        step_um=scan.trajectory.step_um,
+        travel_um=(beamline.stage.y.limits, beamline.stage.x.limits),
+        exposure_s=scan.exposure_s,
+        trigger_period_s=trigger_period_s,
+        photons_per_frame=scan.photons_per_frame or 0.0,
+        detector=beamline.detector_limits,
+        frame_shape=beamline.detector.frame_shape,
+        orientation=scan.orientation,
+        beam_centre_px=scan.beam_centre_px,
+        design_centre_px=beamline.beam_centre_px,
+        valid=calibration_store(beamline).mask(scan.mask_version) if scan.mask_version else None,
+        focus_size=beamline.focus_size,
+        sample=sample,
+    )
+    return preflight(planned, remarks)
+
+
+def _start_probe(beamline: Beamline, scan: ScanMetadata) -> tuple[NDArray[np.complex64], tuple[str, ...]]:
+    if isinstance(scan.probe, StoredProbe):
+        return start_probe(calibration_store(beamline), scan)
+    return scan.probe.probe(scan.geometry), ()

@@ -1,0 +1,99 @@
+"""Parts of plans that open no run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
+from bluesky.protocols import Readable, Status
+from bluesky.utils import Msg, MsgGenerator, short_uid
+
+from ptycho_plugin.devices import Beamline
+
+POLL_S = 0.01
+
+
+def expose_point(beamline: Beamline, position_um: tuple[float, float]) -> MsgGenerator[None]:
+    """Bring the probe to a stage position (row, column) and record one exposure there.
+
+    However often the RunEngine is interrupted, the point is exposed once: the move is made
+    again when the plan resumes, the exposure is not.
+    """
+    row, column = position_um
+
+    def move() -> MsgGenerator[None]:
+        yield from bps.checkpoint()
+        yield from bps.mv(beamline.stage.y, row, beamline.stage.x, column)
+
+    yield from _rewindable(move(), True)
+    yield from expose_here(beamline)
+
+
+def expose_here(beamline: Beamline) -> MsgGenerator[None]:
+    """Record one exposure where the stage stands as an event of the primary stream."""
+    yield from _rewindable(_expose_and_read(beamline), False)
+
+
+def go_to(beamline: Beamline, place: str) -> MsgGenerator[None]:
+    """Bring a named place of the coarse stage into the beam.
+
+    Raises
+    ------
+    InputError
+        If the beamline has no such place.
+    """
+    row, column = beamline.place_um(place)
+    yield from bps.mv(beamline.coarse.y, row, beamline.coarse.x, column)
+
+
+def close_shutter(beamline: Beamline) -> MsgGenerator[None]:
+    """Close the shutter."""
+    yield from bps.mv(beamline.shutter, "closed")
+
+
+def record(readables: list[Readable[Any]], stream: str) -> MsgGenerator[None]:
+    """Read devices into one event of a stream."""
+    yield from bps.create(stream)
+    for readable in readables:
+        yield from bps.read(readable)
+    yield from bps.save()
+
+
+def _rewindable(plan: MsgGenerator[None], rewindable: bool) -> MsgGenerator[None]:
+    """Say whether a plan's messages are given again when the RunEngine resumes.
+
+    `bluesky.preprocessors.rewindable_wrapper` can only forbid it.
+    """
+    before = yield Msg("rewindable", None, None)
+    yield Msg("rewindable", None, rewindable)
+    yield from bpp.finalize_wrapper(plan, [Msg("rewindable", None, before)])
+
+
+def _expose_and_read(beamline: Beamline) -> MsgGenerator[None]:
+    yield from bpp.finalize_wrapper(_expose(beamline), close_shutter(beamline))
+    stage = beamline.stage
+    yield from record([beamline.detector, beamline.encoder, beamline.flux, stage.y, stage.x], "primary")
+
+
+def _expose(beamline: Beamline) -> MsgGenerator[None]:
+    group = short_uid("exposure")
+    statuses = []
+    for counter in (beamline.encoder, beamline.flux):
+        statuses.append((yield from bps.trigger(counter, group=group)))
+    for status in (yield from bps.mv(beamline.shutter, "open")):
+        yield from _until_done(status)
+    statuses.append((yield from bps.trigger(beamline.detector, group=group)))
+    yield from bps.wait(group=group)
+    for status in statuses:
+        yield from _until_done(status)
+
+
+def _until_done(status: Status | None) -> MsgGenerator[None]:
+    """Wait for a status itself: a ``wait`` that was interrupted is not made again."""
+    if status is None:  # nothing runs this plan, it is only being looked at
+        return
+    while not status.done:
+        yield from bps.sleep(POLL_S)
+    if not status.success:
+        raise status.exception() or RuntimeError(f"{status} failed and does not say why")

@@ -1,0 +1,1 @@
+"""Dose-aware X-ray ptychography run by Bluesky, reconstructed live, kept in Tiled."""

@@ -1,0 +1,39 @@
+"""The ``ptycho`` command."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from ptycho_plugin.cli.reconstruct import reconstruct_file
+from ptycho_plugin.errors import PtychoError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command("reconstruct")(reconstruct_file)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ptycho {version('ptycho-plugin')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _ptycho(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """X-ray ptychography: from diffraction frames to a phase map."""
+
+
+def main() -> None:
+    """Run the command line: an error a user can act on is one sentence and exit status 2."""
+    try:
+        app()
+    except PtychoError as error:
+        print(f"ptycho: {error}", file=sys.stderr)
+        sys.exit(2)

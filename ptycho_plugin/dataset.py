@@ -1,0 +1,108 @@
+"""One ptychographic scan in memory, checked once, at the border."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.geometry import Geometry
+
+NOT_MEASURED = -1.0
+"""Value of a pixel without a measurement in `PtychoDataset.intensities`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PtychoDataset:
+    """Frames, where they were taken, and what is known of beam and detector.
+
+    Parameters
+    ----------
+    frames : ndarray, (frame, row, column)
+        Photon counts in scattering orientation, direct beam at ``[side//2, side//2]``.
+    positions : ndarray, (frame, 2), float64
+        Probe-on-object positions ``(row, column)`` in metres.
+    mask : ndarray of bool, (row, column) or (frame, row, column)
+        True where a count is a measurement.
+    geometry : Geometry
+    probe : ndarray, (mode, row, column), complex64, optional
+        Start probe; its scale is free.
+    source : str
+        Where the data came from, for provenance.
+    remarks : tuple of str
+        What the reader noticed and a user should hear of.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree, or a position or a valid count is not a finite number.
+    """
+
+    frames: NDArray[Any]
+    positions: NDArray[np.float64]
+    mask: NDArray[np.bool_]
+    geometry: Geometry
+    probe: NDArray[np.complex64] | None = None
+    source: str = "memory"
+    remarks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_shapes(self)
+        _check_values(self)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def intensities(self) -> NDArray[np.float32]:
+        """Return the counts as float32, `NOT_MEASURED` where the mask says so."""
+        measured = self.frames.astype(np.float32)
+        np.copyto(measured, np.float32(NOT_MEASURED), where=~np.broadcast_to(self.mask, measured.shape))
+        return measured
+
+    def with_probe(self, probe: NDArray[np.complex64]) -> PtychoDataset:
+        """Return the same scan with another start probe."""
+        return replace(self, probe=probe)
+
+
+def _check_shapes(scan: PtychoDataset) -> None:
+    side = scan.geometry.frame_side
+    if scan.frames.ndim != 3 or scan.frames.shape[1:] != (side, side):
+        raise InputError(
+            f"{scan.source}: frames have shape {scan.frames.shape}, expected (frame, {side}, {side})"
+        )
+    if len(scan.frames) == 0:
+        raise InputError(f"{scan.source}: there is no frame in it")
+    if scan.positions.shape != (len(scan.frames), 2):
+        raise InputError(
+            f"{scan.source}: {len(scan.frames)} frames but positions of shape {scan.positions.shape}; "
+            "give one (row, column) for each frame"
+        )
+    if scan.mask.shape not in ((side, side), scan.frames.shape):
+        raise InputError(
+            f"{scan.source}: mask has shape {scan.mask.shape}, expected {(side, side)} or {scan.frames.shape}"
+        )
+    if scan.probe is not None and (scan.probe.ndim != 3 or scan.probe.shape[1:] != (side, side)):
+        raise InputError(
+            f"{scan.source}: probe has shape {scan.probe.shape}, expected (mode, {side}, {side})"
+        )
+
+
+def _check_values(scan: PtychoDataset) -> None:
+    if not np.isfinite(scan.positions).all():
+        frame = int(np.argmin(np.isfinite(scan.positions).all(axis=1)))
+        raise InputError(f"{scan.source}: the position of frame {frame} is not a finite number")
+    valid = np.broadcast_to(scan.mask, scan.frames.shape)
+    bad = valid & ~(np.isfinite(scan.frames) & (scan.frames >= 0))
+    if bad.any():
+        frame, row, column = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
+        raise InputError(
+            f"{scan.source}: pixel ({row}, {column}) of frame {frame} counts {scan.frames[frame, row, column]}; "
+            "a count must be a finite number >= 0, or the mask must exclude it"
+        )
+    if not valid.any():
+        raise InputError(f"{scan.source}: the mask excludes every pixel")
+    if scan.probe is not None and not (np.isfinite(scan.probe).all() and np.any(scan.probe)):
+        raise InputError(f"{scan.source}: the start probe is empty or holds a value that is not finite")

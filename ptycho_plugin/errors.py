@@ -1,0 +1,25 @@
+"""The errors a user can act on: one sentence that names the thing, the value and the remedy."""
+
+
+class PtychoError(Exception):
+    """Base of every error raised at the package's border.
+
+    The command line prints the message alone, without a traceback, and exits with a
+    non-zero status.
+    """
+
+
+class InputError(PtychoError, ValueError):
+    """A file, an array or an argument that cannot be used as it is."""
+
+
+class PreflightRefusal(PtychoError, ValueError):
+    """A scan that cannot work, refused before the shutter opens."""
+
+
+class PublishingError(PtychoError, RuntimeError):
+    """Tiled refused or could not be reached."""
+
+
+class ReconstructionError(PtychoError, RuntimeError):
+    """An engine that diverged or was given data it cannot use."""

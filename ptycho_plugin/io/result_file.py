@@ -1,0 +1,79 @@
+"""A reconstruction as one HDF5 file that says what made it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.io.atomic import replacing
+
+if TYPE_CHECKING:
+    from ptycho_plugin.reconstruction import Result
+
+CONVENTIONS = (
+    "exit wave = probe * object[r:r+side, c:c+side], (r, c) = positions_px; "
+    "frame = |fftshift(fft2(exit wave))|^2; a growing position is a growing index; "
+    "the phase is negative where there is more matter"
+)
+
+
+def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]) -> None:
+    """Write a reconstruction; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+    result : Result
+    provenance : mapping
+        What made it, serializable as JSON (see `ptycho_plugin.provenance.provenance`).
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+
+    Notes
+    -----
+    ``object`` (row, column) and ``probe`` (mode, row, column) are complex64, ``phase`` (radians)
+    and ``amplitude`` float32, ``positions`` (frame, 2) metres, ``positions_px`` (frame, 2) the
+    top-left pixel, with its fraction, of each frame's patch in ``object``, ``error`` (iteration,)
+    and ``residual`` as in `Result`; ``geometry`` holds scalars with their units and ``provenance``
+    is JSON.
+    """
+    with replacing(Path(path)) as part, h5py.File(part, "w") as file:
+        file.attrs.update(conventions=CONVENTIONS, device=result.device, seconds=result.seconds)
+        file["object"] = result.object.astype(np.complex64, copy=False)
+        file["probe"] = result.probe.astype(np.complex64, copy=False)
+        file["phase"] = result.phase.astype(np.float32, copy=False)
+        file["phase"].attrs["units"] = "rad"
+        file["amplitude"] = result.amplitude.astype(np.float32, copy=False)
+        file["error"] = result.errors
+        file["residual"] = result.residual
+        for name, values, units in (
+            ("positions", result.positions, "m"),
+            ("positions_px", result.positions_px, "px"),
+        ):
+            file[name] = values
+            file[name].attrs.update(units=units, columns="y,x")
+        _write_geometry(file.create_group("geometry"), result.geometry)
+        file["provenance"] = json.dumps(dict(provenance))
+
+
+def _write_geometry(group: h5py.Group, geometry: Geometry) -> None:
+    quantities = {
+        "energy_eV": "eV",
+        "wavelength": "m",
+        "distance": "m",
+        "detector_pixel": "m",
+        "object_pixel": "m",
+        "frame_side": "px",
+    }
+    for name, units in quantities.items():
+        group[name] = getattr(geometry, name)
+        group[name].attrs["units"] = units

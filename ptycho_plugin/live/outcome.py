@@ -1,0 +1,48 @@
+"""What came of a live reconstruction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOutcome:
+    """How the live reconstruction of one run ended.
+
+    Parameters
+    ----------
+    uid : str
+        Of the run.
+    tiled_path : str or None
+        Where the final result is, below the tree's root.
+    first_map_s : float or None
+        From the run's start to the first map in Tiled, in seconds.
+    final_map_s : float or None
+        From the last event to the final map in Tiled, in seconds.
+    frames : int
+        Frames that were used.
+    missing, repeated, unusable, malformed : int
+        Sequence numbers without frame or position, or whose frame could not be read; second
+        frames or events of a number; positions that are not numbers; lines that are no document.
+    r_factor : float or None
+        R of the final result.
+    probe_uid : str or None
+        The stored probe, of a probe calibration.
+    warnings : tuple of str
+    error : str or None
+        Why there is no final result in Tiled.
+    """
+
+    uid: str
+    tiled_path: str | None = None
+    first_map_s: float | None = None
+    final_map_s: float | None = None
+    frames: int = 0
+    missing: int = 0
+    repeated: int = 0
+    unusable: int = 0
+    malformed: int = 0
+    r_factor: float | None = None
+    probe_uid: str | None = None
+    warnings: tuple[str, ...] = ()
+    error: str | None = None

@@ -1,0 +1,126 @@
+"""The reconstruction of one running scan: engine, live maps, final result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.live.join import RunDocuments
+from ptycho_plugin.live.publisher import Publisher
+from ptycho_plugin.measurement import planned_positions
+from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
+from ptycho_plugin.publishing.results import ResultWriter
+from ptycho_plugin.reconstruction import Progress, Reconstruction, Result
+
+CALIBRATION_KEYS = ("scan_id", "sample", "slit_gaps_um")
+"""What of a calibration's start document is kept with its probe."""
+
+
+class Report(Protocol):
+    """Tells the owner of a worker something."""
+
+    def __call__(
+        self,
+        *,
+        progress: Mapping[str, Any] | None = None,
+        warning: str | None = None,
+        outcome: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Tell it; an argument that is not given says nothing."""
+
+
+class Session:
+    """Reconstructs a run's exposures as they come.
+
+    Parameters
+    ----------
+    run : RunDocuments
+        Its start document must be there.
+    client : tiled client
+        Of the tree's root.
+    folder : path
+        The run's own.
+    report : Report
+
+    Raises
+    ------
+    PtychoError
+        If the run's probe cannot be read, or was measured in another geometry.
+    """
+
+    def __init__(self, run: RunDocuments, client: Any, folder: Path, report: Report) -> None:
+        self._run = run
+        self._report = report
+        self._store = CalibrationStore(client)
+        self._publisher = Publisher(ResultWriter(client, run.start["uid"]), folder, report, run.start["time"])
+        probe, warnings = start_probe(self._store, run.scan)
+        for warning in warnings:
+            report(warning=warning)
+        positions = planned_positions(run.scan)
+        self._engine = Reconstruction(run.scan.geometry, probe, positions, run.scan.options)
+        self._enough = min(run.scan.options.frames_to_start, len(positions))
+        self._iterations = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are frames enough to iterate."""
+        return self._engine.frames >= self._enough
+
+    def add(self, exposures: PtychoDataset) -> None:
+        """Take in frames and positions."""
+        self._engine.add(exposures.intensities(), exposures.positions)
+
+    def iterate(self) -> None:
+        """Do one iteration on the frames so far, and show the map if it is time."""
+        error = self._engine.iterate()
+        self._iterations += 1
+        self._tell(Progress("live", self._iterations, 0, self._engine.frames, error))
+
+    def finish(self, counts: Mapping[str, int]) -> None:
+        """Finish the recipe and publish; keep the probe of a calibration that succeeded.
+
+        Parameters
+        ----------
+        counts : mapping
+            What did not make it, told with the result.
+
+        Raises
+        ------
+        PtychoError
+            If the engine fails, or Tiled does not take result or probe.
+        """
+        result = self._engine.finish(self._tell)
+        status = (self._run.stop or {"exit_status": "abort"})["exit_status"]
+        path = self._publisher.finish(result, {"run": {"exit_status": status, **counts}})
+        self._report(
+            outcome={
+                "tiled_path": path,
+                "final_map_s": time.time() - self._run.last_event,
+                "frames": self._engine.frames,
+                "r_factor": result.residual,
+                **counts,
+            }
+        )
+        if self._run.scan.purpose == "probe_calibration" and status == "success":
+            self._report(outcome={"probe_uid": self._keep_probe(result)})
+
+    def _keep_probe(self, result: Result) -> str:
+        start = self._run.start
+        md = {key: start[key] for key in CALIBRATION_KEYS if key in start}
+        return self._store.store_probe(
+            result.probe,
+            geometry=result.geometry,
+            optic=self._run.scan.optic,
+            run_uid=start["uid"],
+            date=datetime.fromtimestamp(start["time"], UTC),
+            md={**md, "r_factor": result.residual},
+        )
+
+    def _tell(self, progress: Progress) -> None:
+        self._report(progress=asdict(progress))
+        self._publisher.show(self._engine.result)

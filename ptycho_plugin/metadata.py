@@ -1,0 +1,94 @@
+"""What a run says about itself: the ``ptycho`` entry of its start document.
+
+Written by the plans; read by the live worker and by whoever reconstructs the run years later
+from Tiled alone. It names what it does not hold (probe, mask, background) by its Tiled key.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.optics import ZonePlate
+from ptycho_plugin.orientation import DetectorOrientation, PositionSign
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.trajectory import Trajectory
+
+START_KEY = "ptycho"
+SCHEMA_VERSION = 1
+
+Purpose = Literal["scan", "probe_calibration", "beam_centre", "background"]
+
+
+class StoredProbe(BaseModel):
+    """A probe kept in Tiled under ``calibrations/probes/<uid>``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["stored"] = "stored"
+    uid: str
+
+
+ProbeSource = Annotated[ZonePlate | StoredProbe, Field(discriminator="kind")]
+
+
+class ScanMetadata(BaseModel):
+    """Everything a reconstruction needs besides frames and positions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    purpose: Purpose = "scan"
+    geometry: Geometry
+    orientation: DetectorOrientation = DetectorOrientation.AS_IS
+    position_sign: PositionSign = PositionSign.PROBE
+    beam_centre_px: tuple[float, float]
+    """Direct beam (row, column) in the full raw frame."""
+    frame_key: str
+    """Data key of the frames."""
+    position_keys: tuple[str, str]
+    """Data keys of the measured (row, column) stage position in micrometres."""
+    flux_key: str | None = None
+    """Data key of the photons that the monitor counted during the exposure."""
+    trajectory: Trajectory
+    centre_um: tuple[float, float] = (0.0, 0.0)
+    """Stage position (row, column) of the trajectory's centre."""
+    exposure_s: Annotated[float, Field(gt=0)]
+    photons_per_frame: float | None = None
+    """Photons expected on the sample in one exposure."""
+    probe: ProbeSource
+    optic: ZonePlate | None = None
+    mask_version: str | None = None
+    """Key of the valid-pixel mask under ``calibrations/masks``."""
+    background_run: str | None = None
+    """Uid of the background frames taken with the sample out."""
+    options: ReconstructionOptions = ReconstructionOptions()
+
+    def to_start(self) -> dict[str, Any]:
+        """Return the entry for a start document."""
+        return {START_KEY: self.model_dump(mode="json")}
+
+    @classmethod
+    def from_start(cls, start: dict[str, Any]) -> ScanMetadata:
+        """Return what a start document says.
+
+        Raises
+        ------
+        InputError
+            If the run was not written by this package, or by a newer version of it.
+        """
+        from pydantic import ValidationError
+
+        from ptycho_plugin.errors import InputError
+
+        uid = start.get("uid", "?")
+        if START_KEY not in start:
+            raise InputError(f"run {uid} has no '{START_KEY}' metadata: it is not a ptychographic scan")
+        try:
+            return cls.model_validate(start[START_KEY])
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(f"run {uid}: '{START_KEY}.{where}' cannot be used: {first['msg']}") from error

@@ -1,0 +1,112 @@
+"""Resolution of a map by Fourier ring correlation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.signal.windows import tukey
+
+from ptycho_plugin.errors import InputError
+
+EDGE = 0.25
+"""Part of each side over which the soft mask falls to 0: an eighth at either end."""
+FIRST_RING = 3
+"""Rings of lower frequency hold too few pixels for a crossing to mean anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class RingCorrelation:
+    """Correlation of two maps, frequency ring by frequency ring.
+
+    Parameters
+    ----------
+    frequency : ndarray, (ring,), float64
+        In cycles per pixel, 0 to 0.5.
+    correlation : ndarray, (ring,), float64
+    pixels : ndarray, (ring,), int64
+        Fourier pixels in each ring.
+    """
+
+    frequency: NDArray[np.float64]
+    correlation: NDArray[np.float64]
+    pixels: NDArray[np.int64]
+
+    def half_bit(self) -> NDArray[np.float64]:
+        """Return the half-bit threshold (ring,) for two maps of independent noise.
+
+        Notes
+        -----
+        (0.2071 + 1.9102 / sqrt(n)) / (1.2071 + 0.9102 / sqrt(n)) for n pixels in a ring: van Heel and
+        Schatz, Journal of Structural Biology 151, 250 (2005), equation 17.
+        """
+        root = np.sqrt(self.pixels)
+        return (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
+
+    def half_period(self, threshold: ArrayLike, pixel: float) -> float:
+        """Return the resolution: where the correlation first falls below a threshold.
+
+        Parameters
+        ----------
+        threshold : array_like, () or (ring,)
+        pixel : float
+            Side of a map's pixel.
+
+        Returns
+        -------
+        float
+            pixel / (f / f_max), in the unit of ``pixel``: half the period of the frequency f at the
+            crossing, interpolated linearly between rings. f_max is 0.5 cycles per pixel, so a
+            correlation that never falls below gives one pixel. Half the full-period figure.
+        """
+        above = self.correlation - np.broadcast_to(threshold, self.correlation.shape)
+        below = np.flatnonzero(above[FIRST_RING:] < 0)
+        if below.size == 0:
+            return pixel
+        ring = int(below[0]) + FIRST_RING
+        inside, outside = above[ring - 1], above[ring]
+        # The rings before the first one looked at may lie below too: then there is no crossing.
+        part = inside / (inside - outside) if inside >= 0 else 1.0
+        step = self.frequency[ring] - self.frequency[ring - 1]
+        return float(pixel * 0.5 / (self.frequency[ring - 1] + part * step))
+
+
+def ring_correlation(first: NDArray[np.inexact], second: NDArray[np.inexact]) -> RingCorrelation:
+    """Correlate two registered maps on rings of equal spatial frequency.
+
+    Parameters
+    ----------
+    first, second : ndarray, (row, column), float or complex
+        Square and of one shape. The mean is removed and a soft-edged mask applied.
+
+    Returns
+    -------
+    RingCorrelation
+        One ring per Fourier pixel of radius, up to the Nyquist frequency.
+
+    Raises
+    ------
+    InputError
+        If the maps are not square and alike, not finite, or constant.
+    """
+    if first.ndim != 2 or first.shape != second.shape or first.shape[0] != first.shape[1]:
+        raise InputError(
+            f"maps of {first.shape} and {second.shape} px cannot be correlated: crop both to one square"
+        )
+    side = first.shape[0]
+    window = np.outer(tukey(side, EDGE), tukey(side, EDGE))
+    a, b = (np.fft.fft2((image - image.mean()) * window) for image in (first, second))
+    index = np.fft.fftfreq(side) * side
+    ring = np.round(np.hypot(index[:, None], index[None, :])).astype(np.int64).ravel()
+    rings = side // 2 + 1
+
+    def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(ring, values.ravel(), minlength=rings)[:rings].astype(np.float64)
+
+    power = total(np.abs(a) ** 2) * total(np.abs(b) ** 2)
+    if not (np.isfinite(power).all() and power.any()):
+        raise InputError("a map is constant or holds a value that is not finite: it has no resolution")
+    cross = total((a * b.conj()).real)
+    correlation = np.divide(cross, np.sqrt(power), out=np.zeros(rings), where=power > 0)
+    return RingCorrelation(np.arange(rings) / side, correlation, np.bincount(ring, minlength=rings)[:rings])

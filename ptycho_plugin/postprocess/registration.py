@@ -1,0 +1,150 @@
+"""Bringing one map onto another: sub-pixel shift, global phase and linear ramp."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import fourier_shift
+
+from ptycho_plugin.errors import InputError
+
+MARGIN_PX = 20
+"""Border that a shift may fill from the opposite edge, and that is therefore not looked at."""
+
+
+def shifted(image: NDArray[np.complexfloating], shift_px: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Return an image moved by a fraction of a pixel, periodic at its borders.
+
+    Parameters
+    ----------
+    image : ndarray, (row, column), complex
+    shift_px : ndarray, (2,)
+        (row, column); the content moves towards growing indices.
+
+    Returns
+    -------
+    ndarray, (row, column), complex128
+    """
+    moved: NDArray[np.complex128] = np.fft.ifft2(fourier_shift(np.fft.fft2(image), shift_px))
+    return moved
+
+
+def find_shift(
+    reference: NDArray[np.floating], moving: NDArray[np.floating], *, upsampling: int = 200
+) -> NDArray[np.float64]:
+    """Return the shift, in pixels, that brings one real image onto another.
+
+    Parameters
+    ----------
+    reference, moving : ndarray, (row, column), float
+    upsampling : int
+        The result is a multiple of 1 / upsampling pixel.
+
+    Returns
+    -------
+    ndarray, (2,), float64
+        (row, column), to be given to `shifted`.
+
+    Notes
+    -----
+    Guizar-Sicairos, Thurman, Fienup, Optics Letters 33, 156 (2008), under a Hann window.
+    """
+    from skimage.registration import phase_cross_correlation
+
+    window = np.outer(*map(np.hanning, reference.shape))
+    shift, _, _ = phase_cross_correlation(
+        (reference - reference.mean()) * window,
+        (moving - moving.mean()) * window,
+        upsample_factor=upsampling,
+        normalization=None,
+    )
+    return np.asarray(shift, np.float64)
+
+
+def without_relative_ramp(
+    image: NDArray[np.complexfloating], reference: NDArray[np.complexfloating]
+) -> NDArray[np.complex128]:
+    """Return a map without the global phase and the linear ramp it has against a reference.
+
+    Parameters
+    ----------
+    image, reference : ndarray, (row, column), complex
+        Registered to about a pixel; `MARGIN_PX` at each border is not looked at.
+
+    Returns
+    -------
+    ndarray, (row, column), complex128
+
+    Raises
+    ------
+    InputError
+        If the shapes differ or nothing is left within the margin.
+    """
+    if image.shape != reference.shape or min(image.shape) <= 2 * MARGIN_PX:
+        raise InputError(
+            f"maps of {image.shape} and {reference.shape} px: "
+            f"they must be alike and larger than {2 * MARGIN_PX} px"
+        )
+    level = image * _ramp(image.shape, *_mean_slopes(_inner(image * reference.conj())))
+    residual = _inner(level * reference.conj())
+    mean_phase = np.angle(residual.mean())
+    phase = np.angle(residual * np.exp(-1j * mean_phase))
+    level *= _ramp(image.shape, *_fitted_slopes(phase)) * np.exp(-1j * (mean_phase + phase.mean()))
+    return level.astype(np.complex128, copy=False)
+
+
+def aligned(
+    image: NDArray[np.complexfloating], reference: NDArray[np.complexfloating], *, passes: int = 3
+) -> NDArray[np.complex128]:
+    """Return a map shifted onto a reference by the phase, without relative phase and ramp.
+
+    Parameters
+    ----------
+    image, reference : ndarray, (row, column), complex
+        Registered to a few pixels.
+    passes : int
+        A ramp disturbs the shift and a shift the ramp: both are found anew in each pass.
+
+    Returns
+    -------
+    ndarray, (row, column), complex128
+    """
+    # A ramp is not periodic: shifted as it is, it would ring from the borders into the map.
+    level = moved = without_relative_ramp(image, reference)
+    shift = np.zeros(2)
+    for _ in range(passes):
+        shift += find_shift(np.angle(_inner(reference)), np.angle(_inner(moved)))
+        moved = without_relative_ramp(shifted(level, shift), reference)
+    return moved
+
+
+def _inner(image: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
+    return image[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
+
+
+def _axes(shape: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return row and column coordinates about the centre of an image."""
+    rows, columns = (np.arange(n, dtype=np.float64) - (n - 1) / 2 for n in shape)
+    return rows, columns
+
+
+def _ramp(shape: tuple[int, ...], row_slope: float, column_slope: float) -> NDArray[np.complex128]:
+    """Return the wave that takes a phase of these slopes, in rad per pixel, away."""
+    rows, columns = _axes(shape)
+    wave: NDArray[np.complex128] = np.exp(-1j * (row_slope * rows[:, None] + column_slope * columns))
+    return wave
+
+
+def _mean_slopes(product: NDArray[np.complexfloating]) -> tuple[float, float]:
+    """Return the mean phase difference of neighbours, in rad per pixel: no wrapping disturbs it."""
+    along_rows = np.sum(product[1:] * product[:-1].conj())
+    along_columns = np.sum(product[:, 1:] * product[:, :-1].conj())
+    return float(np.angle(along_rows)), float(np.angle(along_columns))
+
+
+def _fitted_slopes(phase: NDArray[np.floating]) -> tuple[float, float]:
+    """Return the least-squares slopes of an unwrapped phase, in rad per pixel."""
+    rows, columns = _axes(phase.shape)
+    return float(rows @ phase.mean(axis=1) / (rows @ rows)), float(
+        columns @ phase.mean(axis=0) / (columns @ columns)
+    )

@@ -1,0 +1,74 @@
+"""What made a result: options, software, source file, command and date, as plain JSON values."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+DISTRIBUTION = "ptycho-plugin"
+NUMERICAL_PACKAGES = ("numpy", "scipy", "h5py")
+
+
+def provenance(
+    *,
+    options: Mapping[str, Any],
+    frames: tuple[int, int],
+    command: Sequence[str] = (),
+    source: Path | None = None,
+    packages: Iterable[str] = NUMERICAL_PACKAGES,
+) -> dict[str, Any]:
+    """Return the record that goes with a result.
+
+    Parameters
+    ----------
+    options : mapping
+        The reconstruction options, as JSON values.
+    frames : (int, int)
+        First frame and one past the last that were used.
+    command : sequence of str
+        The command line, empty where there was none.
+    source : Path, optional
+        The input file; its SHA-256 is taken.
+    packages : iterable of str
+        Distributions whose versions are recorded.
+
+    Returns
+    -------
+    dict
+        Serializable as JSON.
+    """
+    return {
+        "options": dict(options),
+        "frame_range": list(frames),
+        "packages": {name: metadata.version(name) for name in packages},
+        "code": {"version": metadata.version(DISTRIBUTION), "sha256": code_sha256()},
+        "source": None if source is None else {"path": str(source), "sha256": file_sha256(source)},
+        "command": shlex.join(command),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def code_sha256() -> str:
+    """Return one SHA-256 over the package's Python files.
+
+    It tells apart two states of a checkout that bear one version, and works where there is no
+    git: in a wheel, or in a virtual environment inside another project's checkout.
+    """
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\0{file_sha256(path)}\0".encode())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What calibrations and results look like in Tiled, and how they are written and read back."""

@@ -1,0 +1,235 @@
+"""What scans refer to and Tiled keeps: probes and valid-pixel masks under ``calibrations``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_plugin.errors import InputError, PublishingError
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.metadata import ScanMetadata
+from ptycho_plugin.optics import ZonePlate
+from ptycho_plugin.probe_resampling import resample_probe
+from ptycho_plugin.publishing.connection import child, tiled_errors
+
+ENERGY_TOLERANCE = 5e-4
+"""Relative. The focal length grows with the energy: 25 um of 50 mm is half the depth of focus."""
+FIELD_TOLERANCE = 5e-3
+"""Relative, of distance and of the window lambda z / pixel, the scale of the probe's grid."""
+PROBE_MAX_AGE = timedelta(days=1)
+MASK_VERSION_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRecord:
+    """A stored probe and what it was measured with.
+
+    Parameters
+    ----------
+    uid : str
+        Its key under ``calibrations/probes``.
+    probe : ndarray, (mode, row, column), complex64
+    geometry : Geometry
+        Energy, distance and crop of the calibration scan.
+    optic : ZonePlate or None
+        The optic, with its defocus.
+    date : datetime
+        When it was measured, with its time zone.
+    metadata : mapping
+        Everything that was stored with it: also the run's uid and ``md`` (slit gaps, sample, ...).
+    """
+
+    uid: str
+    probe: NDArray[np.complex64]
+    geometry: Geometry
+    optic: ZonePlate | None
+    date: datetime
+    metadata: Mapping[str, Any]
+
+
+class CalibrationStore:
+    """Probes and masks of a Tiled tree.
+
+    Every method raises `PublishingError` when Tiled refuses, cannot be reached, or does not
+    hold what was asked for.
+
+    Parameters
+    ----------
+    client : tiled client
+        Of the tree's root.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def store_probe(
+        self,
+        probe: NDArray[np.complex64],
+        *,
+        geometry: Geometry,
+        optic: ZonePlate | None = None,
+        run_uid: str | None = None,
+        date: datetime | None = None,
+        md: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Keep a probe and return its uid.
+
+        Parameters
+        ----------
+        probe : ndarray, (mode, row, column), complex64
+        geometry : Geometry
+        optic : ZonePlate, optional
+        run_uid : str, optional
+            The calibration scan it was reconstructed from.
+        date : datetime, optional
+            With its time zone; by default now.
+        md : mapping, optional
+            What else should be known of it, such as slit gaps.
+        """
+        uid = str(uuid4())
+        metadata = {
+            "schema_version": 1,
+            "geometry": geometry.model_dump(mode="json"),
+            "optic": optic.model_dump(mode="json") if optic else None,
+            "run_uid": run_uid,
+            # In one time zone and one width, so that text order is time order.
+            "date": (date or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds"),
+            "md": dict(md or {}),
+        }
+        with tiled_errors(self._client):
+            probes = child(self._client, "calibrations", "probes")
+            probes.write_array(
+                probe.astype(np.complex64), key=uid, metadata=metadata, dims=("mode", "row", "column")
+            )
+        return uid
+
+    def probe(self, uid: str) -> ProbeRecord:
+        """Return the probe of that uid."""
+        with tiled_errors(self._client):
+            return _record(self._existing("probes", uid))
+
+    def latest_probe(self) -> ProbeRecord:
+        """Return the probe with the latest date."""
+        with tiled_errors(self._client):
+            newest = child(self._client, "calibrations", "probes").sort(("date", -1)).values()
+            if not newest:
+                raise PublishingError(
+                    f"there is no probe under {self._client.uri}/calibrations/probes: "
+                    "run probe_calibration first, or name a zone plate"
+                )
+            return _record(newest.first())
+
+    def store_mask(self, mask: NDArray[np.bool_]) -> str:
+        """Keep a full-frame mask, True where a pixel is valid, and return its version.
+
+        The version is made of the mask's content: the same mask is kept once.
+        """
+        valid = np.ascontiguousarray(mask, np.uint8)
+        digest = hashlib.sha256(repr(valid.shape).encode() + valid.tobytes()).hexdigest()
+        version = digest[:MASK_VERSION_DIGITS]
+        with tiled_errors(self._client):
+            masks = child(self._client, "calibrations", "masks")
+            if version not in masks:
+                masks.write_array(valid, key=version, dims=("row", "column"))
+        return version
+
+    def mask(self, version: str) -> NDArray[np.bool_]:
+        """Return the mask (row, column) of that version, True where a pixel is valid."""
+        with tiled_errors(self._client):
+            valid: NDArray[np.bool_] = self._existing("masks", version).read().astype(bool)
+            return valid
+
+    def _existing(self, kind: str, key: str) -> Any:
+        try:
+            return self._client["calibrations", kind, key]
+        except KeyError:
+            raise PublishingError(
+                f"there is no '{key}' under calibrations/{kind}: check the name or store it first"
+            ) from None
+
+
+def _record(array: Any) -> ProbeRecord:
+    metadata = dict(array.metadata)
+    optic = metadata["optic"]
+    return ProbeRecord(
+        uid=array.item["id"],
+        probe=array.read(),
+        geometry=Geometry.model_validate(metadata["geometry"]),
+        optic=ZonePlate.model_validate(optic) if optic else None,
+        date=datetime.fromisoformat(metadata["date"]),
+        metadata=metadata,
+    )
+
+
+def fit_probe(
+    record: ProbeRecord,
+    geometry: Geometry,
+    max_age: timedelta = PROBE_MAX_AGE,
+    when: datetime | None = None,
+) -> tuple[NDArray[np.complex64], tuple[str, ...]]:
+    """Return a stored probe on the grid of a scan, and warnings a user should hear.
+
+    Parameters
+    ----------
+    record : ProbeRecord
+    geometry : Geometry
+        Of the scan. Another crop is met by resampling.
+    max_age : timedelta
+        Older than this, the probe comes with a warning.
+    when : datetime, optional
+        When the scan was taken, with its time zone; by default now.
+
+    Raises
+    ------
+    InputError
+        If energy or distance differ, or the detector's pixels do.
+    """
+    stored = record.geometry
+    _same("energy", stored.energy_eV, geometry.energy_eV, ENERGY_TOLERANCE, "eV")
+    _same("distance", stored.distance, geometry.distance, FIELD_TOLERANCE, "m")
+    _same("window", stored.illuminated_field, geometry.illuminated_field, FIELD_TOLERANCE, "m")
+    age = (when or datetime.now(UTC)) - record.date
+    warnings = (
+        (f"probe {record.uid} was {age / timedelta(hours=1):.0f} h old: consider a new probe_calibration",)
+        if age > max_age
+        else ()
+    )
+    return resample_probe(record.probe, geometry.frame_side), warnings
+
+
+def _same(name: str, stored: float, wanted: float, tolerance: float, unit: str) -> None:
+    if abs(stored - wanted) > tolerance * wanted:
+        raise InputError(
+            f"the stored probe has {name} {stored:.6g} {unit}, the scan {wanted:.6g} {unit}: "
+            "run probe_calibration again for this one"
+        )
+
+
+def start_probe(
+    store: CalibrationStore, metadata: ScanMetadata, when: datetime | None = None
+) -> tuple[NDArray[np.complex64], tuple[str, ...]]:
+    """Return the probe that a run's metadata names, and warnings a user should hear.
+
+    Parameters
+    ----------
+    store : CalibrationStore
+    metadata : ScanMetadata
+        Its probe is a zone plate's model, or the uid of a stored probe.
+    when : datetime, optional
+        When the run was taken, with its time zone; by default now.
+
+    Returns
+    -------
+    ndarray, (mode, row, column), complex64
+    tuple of str
+    """
+    if isinstance(metadata.probe, ZonePlate):
+        return metadata.probe.probe(metadata.geometry, metadata.photons_per_frame or 1.0), ()
+    return fit_probe(store.probe(metadata.probe.uid), metadata.geometry, when=when)

@@ -1,0 +1,120 @@
+"""Reading a reconstruction back: what ``from_uri(...)["reconstructions"][uid]`` gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tiled.client.container import Container
+
+from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.geometry import Geometry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class PtychoReconstruction(Container):
+    """A reconstruction in Tiled; every array is read when it is asked for.
+
+    Tiled makes it of a container with the spec of this name. During a scan there are ``phase``
+    and ``amplitude`` only, and they change; once ``status`` is "final" there is everything.
+    What is not there yet is refused with `PublishingError`.
+    """
+
+    def __repr__(self) -> str:
+        return (
+            f"<PtychoReconstruction of run {self.metadata['run_uid']}, {self.status}, "
+            f"{self.metadata['frames']} frames, iteration {self.metadata['iteration']}>"
+        )
+
+    @property
+    def status(self) -> str:
+        """``"live"`` while it grows, ``"final"`` when it is done."""
+        return str(self.metadata["status"])
+
+    @property
+    def phase(self) -> NDArray[np.float32]:
+        """Phase shift (row, column) in radians, negative where there is more matter."""
+        return self._array("phase")
+
+    @property
+    def amplitude(self) -> NDArray[np.float32]:
+        """Modulus of the transmission (row, column)."""
+        return self._array("amplitude")
+
+    @property
+    def object(self) -> NDArray[np.complex64]:
+        """Complex transmission (row, column)."""
+        return self._array("object")
+
+    @property
+    def probe(self) -> NDArray[np.complex64]:
+        """Illumination (mode, row, column); sum |probe|^2 is the photons of one frame."""
+        return self._array("probe")
+
+    @property
+    def trusted(self) -> NDArray[np.bool_]:
+        """Where (row, column) the object was illuminated enough to be judged."""
+        return self._array("trusted")
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """Probe-on-object positions (frame, 2) as used, (row, column) in metres."""
+        return self._array("positions")
+
+    @property
+    def positions_px(self) -> NDArray[np.float64]:
+        """First pixel (frame, 2), with its fraction, of each frame's patch in `object`."""
+        return self._array("positions_px")
+
+    @property
+    def error(self) -> NDArray[np.float64]:
+        """Error of each iteration, as its engine measures it."""
+        return self._array("error")
+
+    @property
+    def r_factor(self) -> float:
+        """R = sqrt(sum (sqrt(I) - |psi|)^2 / sum I) over the measured pixels."""
+        return float(self.metadata["r_factor"])
+
+    @property
+    def geometry(self) -> Geometry:
+        """Energy, distance and detector of the scan."""
+        return Geometry.model_validate(dict(self.metadata["geometry"]))
+
+    @property
+    def object_pixel(self) -> float:
+        """Side of one pixel of the maps, in metres."""
+        return float(self.metadata["object_pixel"])
+
+    @property
+    def run(self) -> Any:
+        """The raw run this was made of, a ``BlueskyRun`` client of the same tree."""
+        from tiled.client.constructors import from_context
+
+        *root, _, _ = self.path_parts
+        path = [*root, "raw", self.metadata["run_uid"]]
+        return from_context(self.context, self.structure_clients, node_path_parts=path)
+
+    def plot(self) -> Figure:
+        """Draw phase, amplitude, probe and error curve."""
+        from ptycho_plugin.view.plots import figure_of_result
+
+        return figure_of_result(
+            phase=self.phase,
+            amplitude=self.amplitude,
+            probe=self.probe,
+            errors=self.error,
+            pixel=self.object_pixel,
+            title=f"run {self.metadata['run_uid']}",
+            positions_px=self.positions_px,
+        )
+
+    def _array(self, key: str) -> NDArray[Any]:
+        try:
+            array: NDArray[Any] = self[key].read()
+        except KeyError:
+            raise PublishingError(f"{self!r} has no '{key}' yet: it comes with the final result") from None
+        return array

@@ -1,0 +1,235 @@
+"""The recipe: difference map, then maximum likelihood, on frames that may still be coming in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.errors import InputError, ReconstructionError
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.reconstruction.blocks import Block, expected_noise, make_blocks
+from ptycho_plugin.reconstruction.difference_map import DifferenceMap
+from ptycho_plugin.reconstruction.estimate import Estimate
+from ptycho_plugin.reconstruction.field import Field
+from ptycho_plugin.reconstruction.fourier import detector_order
+from ptycho_plugin.reconstruction.gauge import with_more_modes, with_orthogonal_modes, without_ramp
+from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.parallel import usable_cores
+from ptycho_plugin.reconstruction.result import Progress, Result
+
+Report = Callable[[Progress], None]
+
+
+class Reconstruction:
+    """A reconstruction that takes in frames while it iterates.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    probe : ndarray, (mode, row, column), complex64
+        Start probe; its scale is free, since the frames' counts set the power.
+    planned_positions : ndarray, (n, 2), float64
+        Where frames are expected, ``(row, column)`` in metres: sizes the object once.
+    options : ReconstructionOptions, optional
+
+    Examples
+    --------
+    >>> reconstruction = Reconstruction(geometry, probe, planned_positions)
+    >>> reconstruction.add(intensities[:100], positions[:100])
+    >>> reconstruction.iterate()
+    >>> reconstruction.add(intensities[100:], positions[100:])
+    >>> result = reconstruction.finish()
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        probe: NDArray[np.complex64],
+        planned_positions: NDArray[np.float64],
+        options: ReconstructionOptions | None = None,
+    ) -> None:
+        self.geometry = geometry
+        self.options = options or ReconstructionOptions()
+        self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
+        start = Estimate(
+            np.ones(self._field.shape, np.complex64), with_more_modes(probe, self.options.probe_modes)
+        )
+        self._statistics = _MeanFrame(geometry.frame_side)
+        self._map = DifferenceMap(start)
+        self._likelihood: MaximumLikelihood | None = None
+        self._blocks: list[Block] = []
+        self._positions = np.zeros((0, 2))
+        self._errors: list[float] = []
+        self._frame_iterations = 0
+        self._seconds = 0.0
+
+    @property
+    def frames(self) -> int:
+        """Frames taken in so far."""
+        return len(self._positions)
+
+    def add(self, intensities: NDArray[np.float32], positions: NDArray[np.float64]) -> None:
+        """Take in frames.
+
+        Parameters
+        ----------
+        intensities : ndarray, (n, row, column), float32
+            Counts, negative where not measured: `PtychoDataset.intensities`.
+        positions : ndarray, (n, 2), float64
+            ``(row, column)`` in metres.
+
+        Raises
+        ------
+        ReconstructionError
+            If a frame lies outside the planned scan, or the maximum-likelihood part has begun.
+        """
+        if self._likelihood is not None:
+            raise ReconstructionError(
+                "frames came after the difference map had ended: start a new reconstruction"
+            )
+        began = perf_counter()
+        positions_px = self._field.to_px(positions)
+        self._statistics.add(intensities)
+        mean = self._statistics.mean
+        blocks = list(make_blocks(intensities, positions_px, expected_noise(mean), self.options.probe_modes))
+        self._map.add(blocks, power=self._statistics.photons(self._map.estimate.probe))
+        self._blocks.extend(blocks)
+        self._positions = np.concatenate([self._positions, positions])
+        self._seconds += perf_counter() - began
+
+    def iterate(self) -> float:
+        """Take one difference-map iteration on the frames there are; return its error."""
+        began = perf_counter()
+        error = self._map.step(update_probe=len(self._errors) >= self.options.probe_update_starts)
+        self._record(error, "difference map")
+        self._frame_iterations += self.frames
+        self._seconds += perf_counter() - began
+        return error
+
+    def finish(self, report: Report | None = None) -> Result:
+        """Complete the recipe on all frames taken in, and return its result.
+
+        Iterations made while frames were still coming in count for the share of the frames that
+        they saw.
+        """
+        while self._passes < self.options.difference_map_iterations:
+            error = self.iterate()
+            self._tell(
+                report, "difference map", min(self._passes, self.options.difference_map_iterations), error
+            )
+        began = perf_counter()
+        self._likelihood = MaximumLikelihood(self._map.estimate, self._blocks)
+        for done in range(1, self.options.maximum_likelihood_iterations + 1):
+            error = self._likelihood.step()
+            self._record(error, "maximum likelihood")
+            self._tell(report, "maximum likelihood", self.options.difference_map_iterations + done, error)
+        self._seconds += perf_counter() - began
+        return self.result()
+
+    def result(self) -> Result:
+        """Return the state as it is, gauge removed."""
+        estimate = self._map.estimate if self._likelihood is None else self._likelihood.estimate
+        residual = residual_of(estimate, self._blocks)
+        positions_px = self._field.to_px(self._positions)
+        trusted = self._field.trusted(estimate.probe, positions_px)
+        estimate = with_orthogonal_modes(without_ramp(estimate, trusted))
+        estimate = estimate.with_probe_power(self._statistics.photons(estimate.probe))
+        return Result(
+            object=estimate.object,
+            probe=estimate.probe,
+            positions=self._positions,
+            positions_px=positions_px,
+            trusted=trusted,
+            errors=np.array(self._errors),
+            residual=residual,
+            geometry=self.geometry,
+            options=self.options,
+            seconds=self._seconds,
+            device=device_name(),
+        )
+
+    @property
+    def _passes(self) -> int:
+        """Difference-map iterations so far, in passes over all frames."""
+        return self._frame_iterations // self.frames
+
+    def _record(self, error: float, engine: str) -> None:
+        if not math.isfinite(error):
+            raise ReconstructionError(
+                f"the {engine} diverged in iteration {len(self._errors) + 1} (error {error}); "
+                "check the start probe, the mask and the positions"
+            )
+        self._errors.append(error)
+
+    def _tell(self, report: Report | None, engine: str, done: int, error: float) -> None:
+        if report is not None:
+            report(Progress(engine, done, self.options.iterations, self.frames, error))
+
+
+class _MeanFrame:
+    """The mean of all frames so far, each pixel over the frames that measured it."""
+
+    def __init__(self, side: int) -> None:
+        self._counts = np.zeros((side, side))
+        self._measurements = np.zeros((side, side))
+
+    def add(self, intensities: NDArray[np.float32]) -> None:
+        measured = intensities >= 0
+        self._counts += np.sum(intensities, axis=0, where=measured, dtype=np.float64)
+        self._measurements += measured.sum(axis=0)
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        return (self._counts / np.maximum(self._measurements, 1)).astype(np.float32)
+
+    def photons(self, probe: NDArray[np.complex64]) -> float:
+        """Return the photons of a frame, those expected on unmeasured pixels included."""
+        far = np.sum(np.abs(np.fft.fft2(probe)) ** 2, axis=0)
+        seen = detector_order(self._measurements.astype(np.float32)) > 0
+        return float(self.mean.sum(dtype=np.float64) * far.sum() / far[seen].sum())
+
+
+def reconstruct(
+    dataset: PtychoDataset,
+    options: ReconstructionOptions | None = None,
+    report: Report | None = None,
+) -> Result:
+    """Reconstruct a whole scan.
+
+    Parameters
+    ----------
+    dataset : PtychoDataset
+        With a start probe.
+    options : ReconstructionOptions, optional
+    report : callable, optional
+        Called with a `Progress` after each iteration.
+
+    Raises
+    ------
+    InputError
+        If the scan has no start probe, or its frames are all empty.
+    ReconstructionError
+        If an engine diverges.
+    """
+    if dataset.probe is None:
+        raise InputError(
+            f"{dataset.source}: there is no start probe; store one, or give the zone plate's parameters"
+        )
+    intensities = dataset.intensities()
+    if not (intensities > 0).any():
+        raise InputError(f"{dataset.source}: no pixel counted a photon; check the shutter and the mask")
+    reconstruction = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, options)
+    reconstruction.add(intensities, dataset.positions)
+    return reconstruction.finish(report)
+
+
+def device_name() -> str:
+    """Return what computes here."""
+    return f"cpu, {usable_cores()} threads, scipy.fft {scipy.__version__}"

@@ -1,0 +1,44 @@
+"""Transforms between the sample and the detector plane, and sub-pixel shifts.
+
+Transforms are orthonormal, so that photons are conserved. Detector-plane arrays are kept in
+the transform's own order (zero angle first); frames are brought into it once, when they are
+added.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+
+def to_detector(wave: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Return the far field of waves ``(..., row, column)``; the input may be overwritten."""
+    far: NDArray[np.complex64] = scipy.fft.fft2(wave, norm="ortho", overwrite_x=True)
+    return far
+
+
+def to_sample(far: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Return the waves ``(..., row, column)`` of far fields; the input may be overwritten."""
+    wave: NDArray[np.complex64] = scipy.fft.ifft2(far, norm="ortho", overwrite_x=True)
+    return wave
+
+
+def detector_order(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return frames with the direct beam at ``[side//2, side//2]`` in the transform's order."""
+    return np.fft.ifftshift(frames, axes=(-2, -1))
+
+
+def shift_phases(fractions: NDArray[np.float64], side: int) -> NDArray[np.complex64]:
+    """Return the far-field factors ``(frame, row, column)`` that move a wave by fractions of a pixel.
+
+    Parameters
+    ----------
+    fractions : ndarray, (frame, 2), float64
+        Shift ``(row, column)`` in pixels; a growing shift moves to growing indices.
+    side : int
+        Rows and columns of the wave.
+    """
+    frequency = np.fft.fftfreq(side)
+    rows, columns = (np.exp(-2j * np.pi * fractions[:, axis, None] * frequency) for axis in (0, 1))
+    return (rows[:, :, None] * columns[:, None, :]).astype(np.complex64)

@@ -1,0 +1,37 @@
+"""Work shared between threads so that the same input gives the same bits on any of them.
+
+NumPy and SciPy release the interpreter lock in their loops, so plain threads are enough. A sum
+over frames is taken in a fixed number of partial sums, each in a fixed order, however many
+threads there are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+PARTIAL_SUMS = 8
+"""Fixed: it decides the order of additions, and with it the last bits of a result."""
+
+
+@cache
+def thread_pool() -> ThreadPoolExecutor:
+    """Return the threads that engines share."""
+    return ThreadPoolExecutor(usable_cores(), thread_name_prefix="reconstruction")
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def for_each_share(work: Callable[[Sequence[Item]], T], items: Sequence[Item]) -> list[T]:
+    """Deal items out into at most `PARTIAL_SUMS` shares and return ``work(share)`` in their order."""
+    shares = [items[start::PARTIAL_SUMS] for start in range(min(PARTIAL_SUMS, len(items)))]
+    return list(thread_pool().map(work, shares))

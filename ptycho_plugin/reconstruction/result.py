@@ -1,0 +1,89 @@
+"""What a reconstruction hands over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a recipe stands after an iteration.
+
+    Parameters
+    ----------
+    engine : str
+        ``"difference map"`` or ``"maximum likelihood"``.
+    iteration, iterations : int
+        Done, and to be done, of the whole recipe.
+    frames : int
+        Frames in use.
+    error : float
+        Of this iteration: see `Result.errors`.
+    """
+
+    engine: str
+    iteration: int
+    iterations: int
+    frames: int
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An object, a probe, and how they were found; global phase and ramp removed.
+
+    Parameters
+    ----------
+    object : ndarray, (row, column), complex64
+    probe : ndarray, (mode, row, column), complex64
+        sum |probe|^2 is the photons of a frame.
+    positions : ndarray, (frame, 2), float64
+        ``(row, column)`` in metres, as given.
+    positions_px : ndarray, (frame, 2), float64
+        Top-left pixel, with its fraction, of each frame's patch in `object`.
+    trusted : ndarray of bool, (row, column)
+        Where the object was illuminated enough to be judged.
+    errors : ndarray, (iteration,), float64
+        Difference map: distance between its two constraint sets. Maximum likelihood: R.
+    residual : float
+        R = sqrt(sum (sqrt(I) - sqrt(n))^2 / sum n) of object and probe over measured pixels.
+    geometry : Geometry
+    options : ReconstructionOptions
+    seconds : float
+        Spent in the engines.
+    device : str
+        What computed it.
+    """
+
+    object: NDArray[np.complex64]
+    probe: NDArray[np.complex64]
+    positions: NDArray[np.float64]
+    positions_px: NDArray[np.float64]
+    trusted: NDArray[np.bool_]
+    errors: NDArray[np.float64]
+    residual: float
+    geometry: Geometry
+    options: ReconstructionOptions
+    seconds: float
+    device: str
+
+    @property
+    def phase(self) -> NDArray[np.float32]:
+        """Phase of the object in radians, negative where there is more matter."""
+        return np.angle(self.object).astype(np.float32)
+
+    @property
+    def amplitude(self) -> NDArray[np.float32]:
+        """Modulus of the object."""
+        return np.abs(self.object)
+
+    @property
+    def object_pixel(self) -> float:
+        """Side of an object pixel in metres."""
+        return self.geometry.object_pixel

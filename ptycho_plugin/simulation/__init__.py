@@ -1,0 +1,1 @@
+"""The simulated experiment: sample, illumination, diffraction, camera, and the world they make."""

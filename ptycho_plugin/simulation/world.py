@@ -1,0 +1,255 @@
+"""The worlds behind the simulated and the replayed beamline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.optics import ZonePlate
+from ptycho_plugin.orientation import DetectorOrientation, PositionSign, crop_corner
+from ptycho_plugin.simulation import pilatus
+from ptycho_plugin.simulation.controls import Controls, Exposure, World, check_exposure
+from ptycho_plugin.simulation.diffraction import (
+    OVERSAMPLING,
+    downsample,
+    fine_geometry,
+    zone_plate_illumination,
+)
+from ptycho_plugin.simulation.options import SimulationOptions
+from ptycho_plugin.simulation.source import DriftingFlux, source_points_um
+from ptycho_plugin.simulation.specimens import EMPTY, EMPTY_PLACE_UM, HOLDER, Specimen, Truth
+
+__all__ = ["Exposure", "RecordedWorld", "SimulatedWorld", "World"]
+
+UM_PER_NM = 1e-3
+M_PER_UM = 1e-6
+NOMINAL_PHOTONS = 1e6
+"""For which the background's mean is stated."""
+JITTER_SAMPLES = 4
+"""Places of the probe during one exposure."""
+NOTHING = np.ones((1, 1), np.complex64)
+"""The transmission of an empty place."""
+
+
+class SimulatedWorld(Controls):
+    """Diffraction of a zone plate's probe from the specimens of a holder, on a Pilatus 2M.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Of the reconstruction; its crop is inside what is computed.
+    optic : ZonePlate
+        Nominal; the true one differs by `SimulationOptions.optic_error`.
+    options : SimulationOptions
+    holder : sequence of Specimen
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        optic: ZonePlate = ZonePlate(),  # noqa: B008 - frozen
+        options: SimulationOptions = SimulationOptions(),  # noqa: B008 - frozen
+        holder: Sequence[Specimen] = HOLDER,
+    ) -> None:
+        super().__init__()
+        self.geometry = geometry
+        self.options = options
+        self.detector_shape = pilatus.SHAPE
+        self.beam_centre_px = options.beam_centre_px
+        self.places = {specimen.name: specimen.place_um for specimen in holder} | {EMPTY: EMPTY_PLACE_UM}
+        self._specimens = {specimen.name: specimen for specimen in holder}
+        self._transmissions: dict[str, NDArray[np.complex64]] = {}
+        self._fine = fine_geometry(geometry)
+        self._illumination = zone_plate_illumination(optic, options.optic_error, geometry)
+        self._camera = pilatus.Pilatus2M(
+            options.bad_pixels, options.hot_pixels, options.hot_pixel_counts_per_s, options.seed
+        )
+        self._rng = np.random.default_rng(options.seed)
+        self._flux = DriftingFlux(options, self._rng)
+        self._source = source_points_um(options.source_fwhm_nm)
+        self._photons_on_sample = 0.0
+
+    @property
+    def photons_on_sample(self) -> float:
+        """Photons that exposures have brought onto specimens so far."""
+        return self._photons_on_sample
+
+    def expose(self, exposure_s: float) -> Exposure:
+        """Take one exposure where the stages stand.
+
+        Parameters
+        ----------
+        exposure_s : float
+            In seconds; it is not waited for.
+
+        Raises
+        ------
+        InputError
+            If the exposure time is not a positive number.
+        """
+        check_exposure(exposure_s)
+        with self._lock:
+            stage_um = self._stage_during_exposure()
+            photons = self._flux.photons(exposure_s) * self._attenuator_transmission * self._open
+            name, on_specimen_um = self._in_beam(stage_um)
+            self._photons_on_sample += photons if name else 0.0
+            frame = self._frame(self._pattern(name, on_specimen_um), photons, exposure_s)
+            row, column = stage_um.mean(axis=0)
+            return Exposure(frame, (float(row), float(column)), self._monitor(photons))
+
+    def truth(self, name: str) -> Truth:
+        """Return what a perfect reconstruction of a specimen would be.
+
+        Raises
+        ------
+        InputError
+            If no specimen has this name.
+        """
+        if name not in self._specimens:
+            raise InputError(f"there is no specimen '{name}': take one of {', '.join(self._specimens)}")
+        with self._lock:
+            fine = self._transmission(name)
+        corner = -(len(fine) // 2) * self._fine.object_pixel
+        return Truth(downsample(fine), self.geometry.object_pixel, (corner, corner))
+
+    def _stage_during_exposure(self) -> NDArray[np.float64]:
+        """Return the true stage positions ``(sample, 2)``, in micrometres at moments of one exposure."""
+        within = self.options.jitter_within_nm * UM_PER_NM
+        between = self._rng.normal(scale=self.options.jitter_between_nm * UM_PER_NM, size=2)
+        motion = self._rng.normal(scale=within, size=(JITTER_SAMPLES if within else 1, 2))
+        return self._pair("stage") + between + motion
+
+    def _frame(self, pattern: NDArray[np.float32], photons: float, exposure_s: float) -> NDArray[np.int32]:
+        orientation = self.options.orientation
+        return self._camera.read_out(
+            orientation.to_raw(np.float32(photons) * pattern),
+            crop_corner(self.beam_centre_px, self._fine.frame_side, orientation),
+            self.options.background_counts * photons / NOMINAL_PHOTONS,
+            exposure_s,
+            self._rng if self.options.poisson else None,
+        )
+
+    def _pattern(self, name: str | None, on_specimen_um: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the expected pattern of one photon: an incoherent sum over source and motion."""
+        transmission = NOTHING if name is None else self._transmission(name)
+        source_um, weights = self._source
+        probe_um = (on_specimen_um[:, None] + source_um).reshape(-1, 2)
+        centres = np.array(transmission.shape) // 2 + probe_um / (self._fine.object_pixel / M_PER_UM)
+        shares = np.tile(weights, len(on_specimen_um)).astype(np.float32) / len(on_specimen_um)
+        pattern = np.zeros((self._fine.frame_side,) * 2, np.float32)
+        for centre, share in zip(centres, shares, strict=True):
+            pattern += share * self._illumination.diffract(transmission, centre)
+        return pattern
+
+    def _in_beam(self, stage_um: NDArray[np.float64]) -> tuple[str | None, NDArray[np.float64]]:
+        """Return the specimen that the probe is on, if any, and where on it, from its centre."""
+        for name, specimen in self._specimens.items():
+            from_centre = self._pair("coarse") + stage_um - np.array(specimen.place_um)
+            if np.all(np.abs(from_centre.mean(axis=0)) <= self.options.field_um / 2):
+                return name, self.options.position_sign.to_probe_positions(from_centre)
+        return None, np.zeros((1, 2))
+
+    def _transmission(self, name: str) -> NDArray[np.complex64]:
+        if name not in self._transmissions:
+            pixel = self._fine.object_pixel
+            unit = 2 * OVERSAMPLING
+            side = unit * round(self.options.field_um * M_PER_UM / pixel / unit)
+            sample = self._specimens[name].sample
+            self._transmissions[name] = sample.transmission((side, side), pixel, self.geometry.energy_eV)
+        return self._transmissions[name]
+
+    def _monitor(self, photons: float) -> float:
+        return float(self._rng.poisson(photons)) if self.options.poisson else photons
+
+
+class RecordedWorld(Controls):
+    """A recorded scan as a world: the nearest recorded frame wins.
+
+    Parameters
+    ----------
+    dataset : PtychoDataset
+    orientation : DetectorOrientation
+        Of the camera that delivers the frames.
+    position_sign : PositionSign
+        Of the stage that moves.
+
+    Raises
+    ------
+    InputError
+        If a count is not a whole number that a camera could deliver.
+    """
+
+    def __init__(
+        self,
+        dataset: PtychoDataset,
+        orientation: DetectorOrientation = DetectorOrientation.AS_IS,
+        position_sign: PositionSign = PositionSign.PROBE,
+    ) -> None:
+        super().__init__()
+        self._frames = orientation.to_raw(_camera_counts(dataset))
+        self.positions_um: NDArray[np.float64] = (
+            position_sign.to_probe_positions(dataset.positions) / M_PER_UM
+        )
+        """Stage positions (frame, 2) at which there is something to replay."""
+        self._tree = cKDTree(self.positions_um)
+        self._tolerance_um = _half_step(self.positions_um, dataset.geometry.object_pixel / M_PER_UM)
+        self.detector_shape: tuple[int, int] = self._frames.shape[1:]
+        row, column = crop_corner((0, 0), dataset.geometry.frame_side, orientation)
+        self.beam_centre_px = (-row, -column)
+
+    def set_transmission(self, value: float) -> None:
+        """Accept full transmission, the only one that was recorded."""
+        if value != 1:
+            raise InputError(f"a recorded scan cannot be attenuated to {value}: set the transmission to 1")
+
+    def expose(self, exposure_s: float) -> Exposure:
+        """Return the frame recorded nearest to where the stages stand, or zeros behind a closed shutter.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Checked, and otherwise without effect.
+
+        Raises
+        ------
+        InputError
+            If nothing was recorded within half a step of here.
+        """
+        check_exposure(exposure_s)
+        with self._lock:
+            coarse, is_open = self._pair("coarse"), self._open
+            here = coarse + self._pair("stage")
+        distance, index = self._tree.query(here)
+        if distance > self._tolerance_um:
+            raise InputError(
+                f"nothing was recorded at ({here[0]:.3f}, {here[1]:.3f}) um: the nearest frame is "
+                f"{distance:.3f} um away, the limit {self._tolerance_um:.3f} um; go to recorded positions"
+            )
+        row, column = self.positions_um[index] - coarse
+        frame = self._frames[index].copy() if is_open else np.minimum(self._frames[index], 0)
+        return Exposure(frame, (float(row), float(column)), float(frame[frame > 0].sum()))
+
+
+def _camera_counts(dataset: PtychoDataset) -> NDArray[np.int32]:
+    valid = np.broadcast_to(dataset.mask, dataset.frames.shape)
+    measured = dataset.frames[valid]
+    if np.any(measured != np.rint(measured)) or measured.max() > np.iinfo(np.int32).max:
+        raise InputError(
+            f"{dataset.source}: its counts are not whole numbers of photons, so no camera can replay them"
+        )
+    return np.where(valid, dataset.frames, pilatus.GAP).astype(np.int32)
+
+
+def _half_step(positions_um: NDArray[np.float64], least_um: float) -> float:
+    """Return half of the median distance between neighbours, repeated places counted once."""
+    places = np.unique(positions_um, axis=0)
+    if len(places) == 1:
+        return least_um
+    to_nearest = np.asarray(cKDTree(places).query(places, k=2)[0])[:, 1]
+    return float(np.median(to_nearest)) / 2

@@ -1,0 +1,76 @@
+"""Where the probe goes: scan trajectories in micrometres, as plans and stages use them."""
+
+from __future__ import annotations
+
+from math import ceil, hypot, pi
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+BOUND_TOLERANCE_UM = 1e-9
+"""Two points of the published scan lie exactly on its bound, and belong to it."""
+
+Micrometres = Annotated[float, Field(json_schema_extra={"units": "um"})]
+
+
+class ConcentricRings(BaseModel):
+    """The centre, then ring i of radius ``i * radial_step_um`` with ``i * points_first_ring`` points.
+
+    Points at angles ``2 pi k / (i * points_first_ring)`` are kept inside a rectangle, its
+    bounds included. The default is the published scan: exactly 324 points.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["concentric_rings"] = "concentric_rings"
+    radial_step_um: Annotated[float, Field(gt=0, json_schema_extra={"units": "um"})] = 0.2
+    points_first_ring: Annotated[int, Field(ge=3)] = 5
+    height_um: Annotated[float, Field(gt=0, json_schema_extra={"units": "um"})] = 4.0
+    width_um: Annotated[float, Field(gt=0, json_schema_extra={"units": "um"})] = 4.0
+
+    def offsets_um(self) -> NDArray[np.float64]:
+        """Return the points ``(point, 2)`` as ``(row, column)`` offsets from the centre."""
+        half = np.array([self.height_um, self.width_um]) / 2
+        rings = ceil(hypot(*half) / self.radial_step_um)
+        points = np.concatenate([np.zeros((1, 2)), *map(self._ring, range(1, rings + 1))])
+        kept: NDArray[np.float64] = points[(np.abs(points) <= half + BOUND_TOLERANCE_UM).all(axis=1)]
+        return kept
+
+    def _ring(self, ring: int) -> NDArray[np.float64]:
+        count = ring * self.points_first_ring
+        angles = 2 * pi * np.arange(count) / count
+        return ring * self.radial_step_um * np.stack([np.sin(angles), np.cos(angles)], axis=1)
+
+    @property
+    def step_um(self) -> float:
+        """Largest distance from one ring, or one point of a ring, to the next."""
+        return self.radial_step_um * max(1.0, 2 * pi / self.points_first_ring)
+
+
+class RecordedPositions(BaseModel):
+    """Points that were visited before, in their order, such as those of a replayed file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["recorded_positions"] = "recorded_positions"
+    points_um: Annotated[tuple[tuple[Micrometres, Micrometres], ...], Field(min_length=1)]
+
+    def offsets_um(self) -> NDArray[np.float64]:
+        """Return the points ``(point, 2)`` as ``(row, column)`` offsets from the scan's centre."""
+        return np.array(self.points_um, np.float64)
+
+    @property
+    def step_um(self) -> float:
+        """Median distance from a point to its nearest neighbour."""
+        from scipy.spatial import cKDTree
+
+        points = self.offsets_um()
+        if len(points) == 1:
+            return 0.0
+        return float(np.median(cKDTree(points).query(points, k=2)[0][:, 1]))
+
+
+Trajectory = Annotated[ConcentricRings | RecordedPositions, Field(discriminator="kind")]
+"""Any trajectory, as it is stored in a run's metadata."""

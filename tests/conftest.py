@@ -1,0 +1,59 @@
+"""What tests of every kind share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.reconstruction import ReconstructionOptions, Result
+
+# A loaded machine is not a wrong result.
+settings.register_profile("ptycho", deadline=None, max_examples=50)
+settings.load_profile("ptycho")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real and simulated scans that lies beside the repository."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the recorded scans are not at {folder}")
+    return folder
+
+
+@pytest.fixture
+def small_scan() -> PtychoDataset:
+    """Twelve frames of 16 x 16 counts on a grid of 100 nm steps, with a start probe."""
+    rng = np.random.default_rng(1)
+    geometry = Geometry(energy_eV=6200.0, distance=2.236, detector_pixel=172e-6, frame_side=16)
+    steps = np.stack(np.meshgrid(np.arange(3), np.arange(4), indexing="ij"), axis=-1).reshape(-1, 2)
+    probe = rng.normal(size=(1, 16, 16, 2)).view(np.complex128)[..., 0].astype(np.complex64)
+    return PtychoDataset(
+        frames=rng.poisson(20, (12, 16, 16)).astype(np.int32),
+        positions=steps * 200e-9,
+        mask=np.ones((16, 16), bool),
+        geometry=geometry,
+        probe=probe,
+    )
+
+
+@pytest.fixture
+def small_result(small_scan: PtychoDataset) -> Result:
+    """What a reconstruction of `small_scan` could be: numbers of the right shapes."""
+    rng = np.random.default_rng(2)
+    return Result(
+        object=np.exp(1j * rng.normal(0, 0.1, (40, 44))).astype(np.complex64),
+        probe=small_scan.probe,
+        positions=small_scan.positions,
+        positions_px=small_scan.positions / small_scan.geometry.object_pixel,
+        trusted=np.ones((40, 44), bool),
+        errors=np.array([0.4, 0.2, 0.1]),
+        residual=0.09,
+        geometry=small_scan.geometry,
+        options=ReconstructionOptions(),
+        seconds=1.5,
+        device="cpu",
+    )

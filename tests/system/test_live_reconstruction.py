@@ -1,0 +1,205 @@
+"""Documents and frames in, a phase map in a real Tiled server out; and what may go wrong on the way."""
+
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ptycho_plugin.callbacks.live_reconstruction import LiveReconstruction
+from ptycho_plugin.callbacks.raw_run import raw_run_writer
+from ptycho_plugin.live.spool import FILE_NAME
+from ptycho_plugin.metadata import StoredProbe
+from ptycho_plugin.publishing.calibrations import CalibrationStore
+from ptycho_plugin.publishing.connection import split_key
+
+WAIT_S = 120
+
+
+@pytest.fixture
+def make_live(tiled_server: Any, data_folder: Path, tmp_path: Path) -> Any:
+    def make(**changes: Any) -> LiveReconstruction:
+        return LiveReconstruction(
+            **{"tiled_uri": tiled_server.uri, "spool": tmp_path / "spool", "data": data_folder, **changes}
+        )
+
+    return make
+
+
+def run(scan: Any, *callbacks: Any, **options: Any) -> None:
+    for name, document in scan.documents(**options):
+        for callback in callbacks:
+            callback(name, document)
+
+
+def likeness(result: Any, scan: Any) -> float:
+    """Return the correlation of the phase with the truth's, where it was lit."""
+    (row, column), *_ = np.rint(result.positions_px).astype(int) - scan.corners
+    rows, columns = scan.truth.shape
+    window = np.s_[row : row + rows, column : column + columns]
+    lit = result.trusted[window]
+    return float(np.corrcoef(result.phase[window][lit], np.angle(scan.truth)[lit])[0, 1])
+
+
+def test_a_scan_becomes_a_phase_map_in_tiled(
+    tiled: Any, make_scan: Any, make_live: Any, tmp_path: Path
+) -> None:
+    heard: list[Any] = []
+    live = make_live(on_progress=heard.append)
+    scan = make_scan()
+    run(scan, raw_run_writer(tiled, tmp_path), live)
+    outcome = live.wait(timeout=WAIT_S)
+
+    assert outcome.error is None
+    assert outcome.tiled_path == f"reconstructions/{scan.uid}"
+    assert outcome.first_map_s is not None
+    assert outcome.final_map_s is not None
+    assert outcome.frames == len(scan.frames)
+    assert (outcome.missing, outcome.repeated, outcome.unusable, outcome.malformed) == (0, 0, 0, 0)
+    assert heard[-1].iteration == heard[-1].iterations
+
+    result = tiled["reconstructions"][scan.uid]
+    assert type(result).__name__ == "PtychoReconstruction"
+    assert result.status == "final"
+    assert result.metadata["run"]["exit_status"] == "success"
+    assert result.geometry == scan.metadata.geometry
+    assert result.run.start["uid"] == scan.uid
+    assert result.phase.dtype == result.amplitude.dtype == np.float32
+    assert result.object.dtype == result.probe.dtype == np.complex64
+    assert result.positions.shape == (len(scan.frames), 2)
+    assert len(result.error) == result.metadata["iteration"]
+    assert result.r_factor == outcome.r_factor
+    assert likeness(result, scan) > 0.9
+    assert result.plot().axes
+    assert "secret" not in repr(live)
+
+
+def test_runs_that_are_no_scans_are_ignored(make_scan: Any, make_live: Any, tmp_path: Path) -> None:
+    live = make_live()
+    run(make_scan(purpose="background"), live, count=1)
+    with pytest.raises(KeyError, match="no live reconstruction"):
+        live.wait()
+    assert not list((tmp_path / "spool").glob("*"))
+
+
+def test_a_calibration_keeps_its_probe(tiled: Any, make_scan: Any, make_live: Any) -> None:
+    live = make_live()
+    scan = make_scan(purpose="probe_calibration")
+    run(scan, live, start={"slit_gaps_um": [50.0, 20.0]})
+    outcome = live.wait(timeout=WAIT_S)
+    store = CalibrationStore(tiled)
+    record = store.latest_probe()
+    assert record.uid == outcome.probe_uid
+    assert record.geometry == scan.metadata.geometry
+    assert record.optic == scan.metadata.optic
+    assert record.metadata["run_uid"] == scan.uid
+    assert record.metadata["md"]["slit_gaps_um"] == [50.0, 20.0]
+    np.testing.assert_array_equal(record.probe, tiled["reconstructions"][scan.uid].probe)
+
+
+def test_an_interrupted_run_is_finished_with_what_there_is(
+    tiled: Any, make_scan: Any, make_live: Any
+) -> None:
+    live = make_live()
+    scan = make_scan(purpose="probe_calibration")
+    for name, document in scan.documents(count=12):
+        if name != "stop":
+            live(name, document)
+    live._feeds[scan.uid].close()
+    outcome = live.wait(timeout=WAIT_S)
+    assert outcome.frames == 12
+    assert outcome.probe_uid is None
+    assert tiled["reconstructions"][scan.uid].metadata["run"]["exit_status"] == "abort"
+
+
+def test_a_killed_worker_does_not_disturb_the_scan(make_scan: Any, make_live: Any) -> None:
+    live = make_live()
+    scan = make_scan()
+    for name, document in scan.documents():
+        live(name, document)
+        if name == "event" and document["seq_num"] == 5:
+            process = live._feeds[scan.uid]._process
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    outcome = live.wait(timeout=WAIT_S)
+    assert outcome.error is not None
+    assert "status -9" in outcome.error
+    assert outcome.tiled_path is None
+
+
+@pytest.mark.parametrize(
+    ("uri", "sentence"),
+    [("key", "refused the API key"), ("http://127.0.0.1:9/api/v1?api_key=0secret0", "cannot be reached")],
+)
+def test_tiled_that_refuses_or_is_gone_is_told(
+    uri: str,
+    sentence: str,
+    make_scan: Any,
+    make_live: Any,
+    tiled_server: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if uri == "key":
+        uri = split_key(tiled_server.uri)[0] + "?api_key=0secret0"
+    live = make_live(tiled_uri=uri)
+    with caplog.at_level(logging.DEBUG):
+        run(make_scan(), live, count=3)
+        outcome = live.wait(timeout=WAIT_S)
+    assert outcome.error is not None
+    assert sentence in outcome.error
+    logs = [file.read_text() for file in tmp_path.rglob("*") if file.is_file()]
+    assert not any("0secret0" in text for text in (outcome.error, caplog.text, *logs))
+
+
+def test_frames_outside_the_data_folder_are_refused(make_scan: Any, make_live: Any, tmp_path: Path) -> None:
+    live = make_live(data=tmp_path)
+    run(make_scan(), live, count=3)
+    outcome = live.wait(timeout=WAIT_S)
+    assert outcome.error is not None
+    assert "lies outside" in outcome.error
+
+
+def test_a_malformed_line_costs_one_frame_at_most(make_scan: Any, make_live: Any, tmp_path: Path) -> None:
+    live = make_live()
+    scan = make_scan()
+    for name, document in scan.documents(count=10):
+        live(name, document)
+        if name == "event" and document["seq_num"] == 4:
+            with (tmp_path / "spool" / scan.uid / FILE_NAME).open("a") as spool:
+                spool.write('["event_page", {"data": \n')
+    outcome = live.wait(timeout=WAIT_S)
+    assert outcome.error is None
+    assert (outcome.malformed, outcome.frames) == (1, 10)
+
+
+def test_lost_documents_are_counted(make_scan: Any, make_live: Any) -> None:
+    live = make_live()
+    for name, document in make_scan().documents(count=10):
+        if name != "event" or document["seq_num"] not in (3, 7):
+            live(name, document)
+    outcome = live.wait(timeout=WAIT_S)
+    assert outcome.error is None
+    assert (outcome.missing, outcome.frames) == (2, 8)
+
+
+def test_a_run_without_frames_is_told(make_scan: Any, make_live: Any) -> None:
+    live = make_live()
+    run(make_scan(), live, count=0)
+    outcome = live.wait(timeout=WAIT_S)
+    assert outcome.error is not None
+    assert "no frame to reconstruct" in outcome.error
+
+
+def test_a_probe_of_another_energy_is_refused(tiled: Any, make_scan: Any, make_live: Any) -> None:
+    scan = make_scan()
+    geometry = scan.metadata.geometry
+    other = geometry.model_copy(update={"energy_eV": geometry.energy_eV * 1.01})
+    uid = CalibrationStore(tiled).store_probe(scan.metadata.optic.probe(other), geometry=other)
+    live = make_live()
+    run(make_scan(probe=StoredProbe(uid=uid)), live, count=3)
+    outcome = live.wait(timeout=WAIT_S)
+    assert outcome.error is not None
+    assert "energy" in outcome.error

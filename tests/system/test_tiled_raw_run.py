@@ -1,0 +1,112 @@
+"""A raw run in a real Tiled server, and the scan back from it alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ptycho_plugin.callbacks.raw_run import raw_run_writer
+from ptycho_plugin.errors import InputError, PublishingError
+from ptycho_plugin.measurement import METRES_PER_MICROMETRE
+from ptycho_plugin.metadata import StoredProbe
+from ptycho_plugin.orientation import DetectorOrientation, crop_about
+from ptycho_plugin.publishing.calibrations import CalibrationStore
+from ptycho_plugin.publishing.raw import dataset_from_tiled
+
+
+@pytest.mark.parametrize("orientation", [DetectorOrientation.ROTATE_180, DetectorOrientation.TRANSPOSE])
+def test_a_scan_comes_back_from_tiled_alone(
+    tiled: Any, make_scan: Any, tmp_path: Path, orientation: DetectorOrientation
+) -> None:
+    mask = np.ones((60, 52), bool)
+    mask[30, 20] = False
+    version = CalibrationStore(tiled).store_mask(mask)
+    scan = make_scan(orientation=orientation, mask_version=version)
+    writer = raw_run_writer(tiled, tmp_path)
+    for name, document in scan.documents():
+        writer(name, document)
+
+    dataset = dataset_from_tiled(tiled, scan.uid)
+
+    side, centre = scan.metadata.geometry.frame_side, scan.metadata.beam_centre_px
+    expected = orientation.to_scattering(crop_about(scan.frames, centre, side, orientation))
+    np.testing.assert_array_equal(dataset.frames, expected)
+    valid = orientation.to_scattering(crop_about(mask, centre, side, orientation)) & (expected >= 0)
+    np.testing.assert_array_equal(np.broadcast_to(dataset.mask, valid.shape), valid)
+    assert not valid.all()
+    np.testing.assert_allclose(dataset.positions, -scan.stage_um * METRES_PER_MICROMETRE)
+    assert dataset.probe is not None
+    np.testing.assert_allclose(dataset.probe, scan.metadata.probe.probe(dataset.geometry, 1e5))
+
+
+def test_rows_are_there_while_the_run_goes_on(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
+    scan = make_scan()
+    writer = raw_run_writer(tiled, tmp_path)
+    for name, document in scan.documents(count=12):
+        if name == "stop":
+            break
+        writer(name, document)
+    table = tiled["raw", scan.uid, "primary"].base["internal"].read(["seq_num"])
+    assert len(table) == 10
+
+
+def test_fewer_frames_than_events_are_told(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
+    scan = make_scan()
+    writer = raw_run_writer(tiled, tmp_path)
+    for name, document in scan.documents(count=6):
+        if name != "stream_datum" or document["indices"]["start"] < 4:
+            writer(name, document)
+    dataset = dataset_from_tiled(tiled, scan.uid)
+    assert len(dataset) == 4
+    assert any("2 events" in remark for remark in dataset.remarks)
+
+
+def test_more_frames_than_events_are_refused(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
+    scan = make_scan()
+    writer = raw_run_writer(tiled, tmp_path)
+    for name, document in scan.documents(count=6):
+        if name != "event" or document["seq_num"] < 5:
+            writer(name, document)
+    with pytest.raises(InputError, match="6 frames but events up to 4"):
+        dataset_from_tiled(tiled, scan.uid)
+
+
+def test_a_stored_probe_is_found_and_a_missing_one_named(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
+    probe = make_scan().metadata.optic.probe(make_scan().metadata.geometry)
+    uid = CalibrationStore(tiled).store_probe(probe, geometry=make_scan().metadata.geometry)
+    scan = make_scan(probe=StoredProbe(uid=uid))
+    lost = make_scan(probe=StoredProbe(uid="no-such-probe"))
+    writer = raw_run_writer(tiled, tmp_path)
+    for run in (scan, lost):
+        for name, document in run.documents(count=2):
+            writer(name, document)
+    dataset = dataset_from_tiled(tiled, scan.uid)
+    np.testing.assert_array_equal(dataset.probe, probe)
+    with pytest.raises(PublishingError, match="no-such-probe"):
+        dataset_from_tiled(tiled, lost.uid)
+
+
+def test_an_unknown_run_is_named(tiled: Any) -> None:
+    with pytest.raises(PublishingError, match="no run nothing"):
+        dataset_from_tiled(tiled, "nothing")
+
+
+def test_another_run_is_no_scan(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
+    scan = make_scan()
+    writer = raw_run_writer(tiled, tmp_path)
+    for name, document in scan.documents(count=1, start={"ptycho": {"purpose": "elsewhere"}}):
+        writer(name, document)
+    with pytest.raises(InputError, match="cannot be used"):
+        dataset_from_tiled(tiled, scan.uid)
+
+
+def test_a_run_can_be_replayed_document_by_document(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
+    scan = make_scan()
+    writer = raw_run_writer(tiled, tmp_path)
+    for name, document in scan.documents(count=2):
+        writer(name, document)
+    names = [name for name, _ in tiled["raw", scan.uid].documents()]
+    assert names[0] == "start"
+    assert names[-1] == "stop"
+    assert "stream_datum" in names

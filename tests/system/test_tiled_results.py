@@ -1,0 +1,69 @@
+"""A reconstruction in a real Tiled server, while it grows and when it is done."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.publishing.client import PtychoReconstruction
+from ptycho_plugin.publishing.results import ResultWriter
+from ptycho_plugin.reconstruction import Reconstruction, ReconstructionOptions
+
+OPTIONS = ReconstructionOptions(difference_map_iterations=4, maximum_likelihood_iterations=2)
+
+
+@pytest.fixture
+def engine(small_scan: PtychoDataset) -> Reconstruction:
+    assert small_scan.probe is not None
+    engine = Reconstruction(small_scan.geometry, small_scan.probe, small_scan.positions, OPTIONS)
+    engine.add(small_scan.intensities()[:6], small_scan.positions[:6])
+    engine.iterate()
+    return engine
+
+
+def test_the_map_grows_in_place_and_everything_comes_at_the_end(
+    tiled: Any, engine: Reconstruction, small_scan: PtychoDataset
+) -> None:
+    writer = ResultWriter(tiled, "growing")
+    assert writer.path not in tiled
+    writer.write_live(engine.result())
+    client: PtychoReconstruction = tiled["reconstructions"]["growing"]
+    assert isinstance(client, PtychoReconstruction)
+    assert (client.status, set(client)) == ("live", {"phase", "amplitude"})
+    first = client.phase
+    np.testing.assert_array_equal(first, engine.result().phase)
+    with pytest.raises(PublishingError, match="comes with the final result"):
+        _ = client.probe
+
+    engine.add(small_scan.intensities()[6:], small_scan.positions[6:])
+    result = engine.finish()
+    writer.write_live(result)
+    assert not np.array_equal(client.phase, first)
+    writer.write_final(result, {"run": {"exit_status": "success"}})
+
+    client = tiled["reconstructions"]["growing"]
+    assert client.status == "final"
+    for key in ("phase", "amplitude", "object", "probe", "trusted", "positions", "positions_px"):
+        np.testing.assert_array_equal(getattr(client, key), getattr(result, key), strict=True)
+    np.testing.assert_array_equal(client.error, result.errors)
+    assert client.geometry == result.geometry
+    assert client.object_pixel == result.object_pixel
+    assert client.r_factor == pytest.approx(result.residual)
+    assert client.metadata["frames"] == len(small_scan)
+    assert client.metadata["provenance"]["options"] == OPTIONS.model_dump(mode="json")
+    assert {"tiled", "bluesky", "numpy"} <= client.metadata["provenance"]["packages"].keys()
+    assert client.metadata["run"]["exit_status"] == "success"
+    assert "growing" in repr(client)
+
+
+def test_an_unfinished_result_is_taken_over_and_a_final_one_is_not(
+    tiled: Any, engine: Reconstruction
+) -> None:
+    ResultWriter(tiled, "again").write_live(engine.result())
+    result = engine.finish()
+    ResultWriter(tiled, "again").write_final(result)
+    np.testing.assert_array_equal(tiled["reconstructions"]["again"].phase, result.phase)
+    with pytest.raises(PublishingError, match="is final"):
+        ResultWriter(tiled, "again").write_live(result)

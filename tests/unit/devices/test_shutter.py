@@ -1,0 +1,90 @@
+import asyncio
+from typing import Any
+
+import pytest
+from bluesky.protocols import Movable, Pausable, Stageable
+
+from ptycho_plugin.devices.attenuator import SimulatedAttenuator
+from ptycho_plugin.devices.gate import ExposureGate
+from ptycho_plugin.devices.shutter import SimulatedShutter
+from ptycho_plugin.errors import InputError
+
+
+@pytest.fixture
+def gate(world: Any) -> ExposureGate:
+    return ExposureGate(world, time_factor=1.0)
+
+
+@pytest.fixture
+def shutter(world: Any, gate: ExposureGate) -> SimulatedShutter:
+    return SimulatedShutter(name="shutter", world=world, gate=gate)
+
+
+def test_it_opens_and_closes(shutter: SimulatedShutter, world: Any) -> None:
+    for state in ("open", "closed"):
+        shutter.set(state).wait(timeout=5)
+        assert shutter.position == state
+        assert world.is_open is (state == "open")
+
+
+def test_it_is_made_closed(world: Any, gate: ExposureGate) -> None:
+    world.set_shutter(True)
+    SimulatedShutter(name="shutter", world=world, gate=gate)
+    assert not world.is_open
+
+
+def test_another_word_is_refused(shutter: SimulatedShutter) -> None:
+    with pytest.raises(InputError, match=r"'ajar': say 'open' or 'closed'"):
+        shutter.set("ajar")
+
+
+def test_staging_and_unstaging_close_it(shutter: SimulatedShutter, world: Any) -> None:
+    for move in (shutter.stage, shutter.unstage):
+        shutter.set("open").wait(timeout=5)
+        move()
+        assert not world.is_open
+
+
+def test_a_pause_before_the_exposure_is_made_up_for(shutter: SimulatedShutter, world: Any) -> None:
+    shutter.set("open").wait(timeout=5)
+    asyncio.run(shutter.pause())
+    assert not world.is_open
+    shutter.resume()
+    assert world.is_open
+
+
+def test_a_pause_lets_an_exposure_end_and_then_keeps_closed(
+    shutter: SimulatedShutter, gate: ExposureGate, world: Any
+) -> None:
+    shutter.set("open").wait(timeout=5)
+    exposure = gate.expose(0.1)
+    asyncio.run(shutter.pause())
+    assert not gate.is_high
+    assert exposure.result(timeout=5)
+    assert world.exposures == [((0.0, 0.0), True)]
+    shutter.resume()
+    assert not world.is_open
+
+
+def test_a_closed_shutter_stays_closed_over_a_pause(shutter: SimulatedShutter, world: Any) -> None:
+    asyncio.run(shutter.pause())
+    shutter.resume()
+    assert not world.is_open
+
+
+def test_it_speaks_blueskys_protocols(shutter: SimulatedShutter) -> None:
+    for protocol in (Movable, Pausable, Stageable):
+        assert isinstance(shutter, protocol)
+
+
+def test_the_attenuator_weakens_the_beam(world: Any) -> None:
+    attenuator = SimulatedAttenuator(name="attenuator", world=world)
+    attenuator.set(0.25).wait(timeout=5)
+    assert world.transmission == attenuator.position == 0.25
+    assert attenuator.read()["attenuator_transmission"]["value"] == 0.25
+
+
+@pytest.mark.parametrize("value", [0.0, -0.1, 1.1, float("nan")])
+def test_an_impossible_transmission_is_refused(world: Any, value: float) -> None:
+    with pytest.raises(InputError, match="transmission is above 0 and up to 1"):
+        SimulatedAttenuator(name="attenuator", world=world).set(value)

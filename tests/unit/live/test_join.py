@@ -1,0 +1,110 @@
+"""Frames and positions are joined by their numbers, whatever the order and whatever is lost."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.live.join import Exposure, RunDocuments
+from ptycho_plugin.metadata import ScanMetadata
+from ptycho_plugin.optics import ZonePlate
+from ptycho_plugin.trajectory import ConcentricRings
+
+SCAN = ScanMetadata(
+    geometry=Geometry(energy_eV=6200, distance=2.0, detector_pixel=172e-6, frame_side=8),
+    beam_centre_px=(10, 10),
+    frame_key="image",
+    position_keys=("y", "x"),
+    trajectory=ConcentricRings(),
+    exposure_s=0.1,
+    probe=ZonePlate(),
+)
+HEAD: list[tuple[str, dict[str, Any]]] = [
+    ("start", {"uid": "run", "time": 0.0, **SCAN.to_start()}),
+    ("descriptor", {"uid": "d", "data_keys": {"y": {}, "x": {}, "image": {}}}),
+    ("descriptor", {"uid": "baseline", "data_keys": {"temperature": {}}}),
+    ("stream_resource", {"uid": "r", "data_key": "image", "uri": "u", "parameters": {"dataset": "s"}}),
+]
+
+
+def event(number: int, y: float, x: float = 0.0, descriptor: str = "d") -> tuple[str, dict[str, Any]]:
+    data = {"y": [y], "x": [x]}
+    return "event_page", {"descriptor": descriptor, "seq_num": [number], "time": [number + 0.5], "data": data}
+
+
+def datum(start: int, stop: int, number: int) -> tuple[str, dict[str, Any]]:
+    numbers = {"start": number, "stop": number + stop - start}
+    return "stream_datum", {
+        "stream_resource": "r",
+        "indices": {"start": start, "stop": stop},
+        "seq_nums": numbers,
+    }
+
+
+def join(documents: list[tuple[str, dict[str, Any]]]) -> tuple[RunDocuments, list[Exposure]]:
+    run = RunDocuments()
+    exposures = [exposure for document in (*HEAD, *documents) for exposure in run.add(*document)]
+    return run, exposures
+
+
+@given(st.permutations([event(n, 10.0 * n) for n in range(1, 6)] + [datum(n - 1, n, n) for n in range(1, 6)]))
+def test_any_order_gives_the_same_pairs(documents: list[tuple[str, dict[str, Any]]]) -> None:
+    run, exposures = join(documents)
+    assert sorted(e.frame for e in exposures) == [0, 1, 2, 3, 4]
+    assert all(e.stage_um == (10.0 * (e.frame + 1), 0.0) for e in exposures)
+    assert (run.missing, run.repeated) == (0, 0)
+
+
+def test_a_datum_may_name_several_frames_and_skip_some() -> None:
+    # Three frames were written before the first event was taken: frame 3 belongs to number 1.
+    _, exposures = join([datum(3, 5, 1), event(1, 1.0), event(2, 2.0)])
+    assert [(e.frame, e.stage_um[0]) for e in exposures] == [(3, 1.0), (4, 2.0)]
+
+
+def test_what_is_lost_on_either_side_is_missing() -> None:
+    run, exposures = join([datum(0, 2, 1), event(2, 2.0), event(3, 3.0)])
+    assert [e.frame for e in exposures] == [1]
+    assert run.missing == 2
+
+
+def test_the_first_of_a_repeated_number_counts() -> None:
+    run, exposures = join([datum(0, 1, 1), event(1, 1.0), datum(1, 2, 1), event(1, 9.0)])
+    assert exposures == [Exposure("u", "s", 0, (1.0, 0.0))]
+    assert run.repeated == 2
+
+
+def test_a_position_that_is_no_number_is_left_out() -> None:
+    run, exposures = join([datum(0, 1, 1), event(1, float("nan"))])
+    assert exposures == []
+    assert run.unusable == 1
+
+
+def test_other_streams_and_other_files_are_nothing_to_us() -> None:
+    other = {
+        "stream_resource": "elsewhere",
+        "indices": {"start": 0, "stop": 1},
+        "seq_nums": {"start": 1, "stop": 2},
+    }
+    run, exposures = join([("stream_datum", other), event(1, 1.0, descriptor="baseline")])
+    assert exposures == []
+    assert run.missing == 0
+
+
+def test_the_end_and_the_time_of_the_last_event_are_known() -> None:
+    run, _ = join([datum(0, 1, 1), event(1, 1.0), ("stop", {"exit_status": "success"})])
+    assert run.stop == {"exit_status": "success"}
+    assert run.last_event == 1.5
+
+
+@pytest.mark.parametrize("broken", [("event_page", {}), ("stream_datum", {"stream_resource": "r"})])
+def test_a_document_without_what_it_needs_is_named(broken: tuple[str, dict[str, Any]]) -> None:
+    with pytest.raises(InputError, match=f"a {broken[0]} document"):
+        join([broken])
+
+
+def test_a_lost_start_document_is_told() -> None:
+    with pytest.raises(InputError, match="start document is not in the spool"):
+        RunDocuments().add(*HEAD[3])

@@ -1,0 +1,90 @@
+"""When maps are shown, and that no result is lost with Tiled."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.live import publisher as module
+from ptycho_plugin.live.publisher import RESULT_FILE, Publisher
+from ptycho_plugin.reconstruction import ReconstructionOptions, Result, reconstruct
+
+
+class Writer:
+    """Takes results, until Tiled is gone."""
+
+    path = "reconstructions/run"
+
+    def __init__(self) -> None:
+        self.live: list[Result] = []
+        self.gone = False
+
+    def write_live(self, result: Result) -> None:
+        self.write_final(result, {})
+        self.live.append(result)
+
+    def write_final(self, result: Result, md: Any) -> None:
+        if self.gone:
+            raise PublishingError("Tiled is gone")
+
+
+class Reports(list[dict[str, Any]]):
+    def __call__(self, **message: Any) -> None:
+        self.append(message)
+
+
+@pytest.fixture
+def result(small_scan: PtychoDataset) -> Result:
+    options = ReconstructionOptions(difference_map_iterations=1, maximum_likelihood_iterations=1)
+    return reconstruct(small_scan, options)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_maps_come_every_few_seconds_and_the_first_at_once(
+    tmp_path: Path, result: Result, clock: list[float]
+) -> None:
+    writer, reports = Writer(), Reports()
+    publisher = Publisher(writer, tmp_path, reports, started=0.0)  # type: ignore[arg-type] # a fake
+    for seconds in (0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0):
+        clock[0] += seconds
+        publisher.show(lambda: result)
+    assert len(writer.live) == 3
+    assert [list(report["outcome"]) for report in reports] == [["first_map_s"]]
+
+
+def test_without_tiled_the_work_goes_on_and_the_result_is_kept(
+    tmp_path: Path, result: Result, clock: list[float]
+) -> None:
+    writer, reports = Writer(), Reports()
+    writer.gone = True
+    publisher = Publisher(writer, tmp_path, reports, started=0.0)  # type: ignore[arg-type] # a fake
+    for _ in range(3):
+        clock[0] += 10
+        publisher.show(lambda: result)
+    assert [list(report) for report in reports] == [["warning"]]
+    with pytest.raises(PublishingError, match=RESULT_FILE):
+        publisher.finish(result, {})
+    with h5py.File(tmp_path / RESULT_FILE) as file:
+        np.testing.assert_array_equal(file["object"], result.object)
+
+
+def test_tiled_that_comes_back_takes_the_final_result(
+    tmp_path: Path, result: Result, clock: list[float]
+) -> None:
+    writer = Writer()
+    writer.gone = True
+    publisher = Publisher(writer, tmp_path, Reports(), started=0.0)  # type: ignore[arg-type] # a fake
+    publisher.show(lambda: result)
+    writer.gone = False
+    assert publisher.finish(result, {}) == "reconstructions/run"
+    assert not (tmp_path / RESULT_FILE).exists()

@@ -1,0 +1,82 @@
+"""A RunEngine, and what it said."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from bluesky import RunEngine
+from event_model import DocumentNames, schema_validators
+
+from ptycho_plugin.publishing.calibrations import ProbeRecord
+
+
+@pytest.fixture
+def engine() -> Iterator[RunEngine]:
+    engine = RunEngine({})
+    yield engine
+    if engine.state != "idle":
+        engine.halt()
+    engine.loop.call_soon_threadsafe(engine.loop.stop)
+    engine._th.join()
+    engine.loop.close()
+
+
+class Documents:
+    """Every document of a RunEngine, valid against its schema."""
+
+    def __init__(self) -> None:
+        self._all: list[tuple[str, dict[str, Any]]] = []
+
+    def __call__(self, name: str, doc: dict[str, Any]) -> None:
+        schema_validators[DocumentNames[name]].validate(doc)
+        self._all.append((name, doc))
+
+    def clear(self) -> None:
+        self._all.clear()
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        return [doc for kind, doc in self._all if kind == name]
+
+    def events(self, stream: str = "primary") -> list[dict[str, Any]]:
+        uids = {doc["uid"] for doc in self.of("descriptor") if doc["name"] == stream}
+        return [doc for doc in self.of("event") if doc["descriptor"] in uids]
+
+
+@pytest.fixture
+def documents(engine: RunEngine) -> Documents:
+    documents = Documents()
+    engine.subscribe(documents)
+    return documents
+
+
+class MemoryStore:
+    """Calibrations without Tiled."""
+
+    def __init__(self) -> None:
+        self.probes: dict[str, ProbeRecord] = {}
+        self.masks: dict[str, Any] = {}
+
+    def store_probe(self, probe: Any, *, geometry: Any, date: datetime | None = None, **md: Any) -> str:
+        uid = f"probe-{len(self.probes)}"
+        self.probes[uid] = ProbeRecord(uid, probe, geometry, None, date or datetime.now(UTC), md)
+        return uid
+
+    def probe(self, uid: str) -> ProbeRecord:
+        return self.probes[uid]
+
+    def latest_probe(self) -> ProbeRecord:
+        return max(self.probes.values(), key=lambda record: record.date)
+
+    def store_mask(self, mask: Any) -> str:
+        version = f"mask-{len(self.masks)}"
+        self.masks[version] = mask
+        return version
+
+    def mask(self, version: str) -> Any:
+        return self.masks[version]
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()

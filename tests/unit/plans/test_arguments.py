@@ -1,0 +1,46 @@
+"""Arguments are checked when a plan is called, before anything runs."""
+
+from typing import Any
+
+import pytest
+
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.plans import background_frames, find_beam_centre, probe_calibration, ptycho_scan
+
+
+@pytest.mark.parametrize(
+    ("plan", "argument", "value"),
+    [
+        (ptycho_scan, "exposure_s", 0.0),
+        (ptycho_scan, "exposure_s", "soon"),
+        (ptycho_scan, "centre_um", (1.0,)),
+        (ptycho_scan, "trigger_period_s", -1),
+        (ptycho_scan, "trajectory", {"kind": "spiral"}),
+        (ptycho_scan, "sample", {"name": "OCT", "thickness_um": 0}),
+        (probe_calibration, "exposure_s", -0.2),
+        (find_beam_centre, "transmission", 1.5),
+        (background_frames, "frames", 0),
+        (ptycho_scan, "exposure", 0.2),
+    ],
+)
+def test_a_bad_argument_is_named_at_the_call(
+    plan: Any, argument: str, value: Any, make_beamline: Any
+) -> None:
+    with pytest.raises(InputError, match=rf"^{plan.__name__}: {argument}.*cannot be used: ") as refused:
+        plan(make_beamline(), **{argument: value})
+    assert "\n" not in str(refused.value)
+
+
+def test_a_thing_that_is_no_beamline_is_named() -> None:
+    with pytest.raises(InputError, match="ptycho_scan: 0 = 'P06' cannot be used: .*Beamline"):
+        ptycho_scan("P06")
+
+
+def test_plain_data_is_taken_for_models(make_beamline: Any) -> None:
+    ptycho_scan(make_beamline(), sample={"name": "OCT"}, trajectory={"kind": "concentric_rings"}).close()
+
+
+def test_the_plans_keep_their_names_and_signatures() -> None:
+    assert ptycho_scan.__name__ == "ptycho_scan"
+    assert "numpydoc" not in (ptycho_scan.__doc__ or "")
+    assert "exposure_s" in ptycho_scan.__annotations__

@@ -1,0 +1,149 @@
+"""The scan plan on a world that only counts: what is exposed, recorded and refused."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from bluesky import RunEngine
+
+from ptycho_plugin.errors import InputError, PreflightRefusal
+from ptycho_plugin.metadata import ScanMetadata, StoredProbe
+from ptycho_plugin.plans import ptycho_scan
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.trajectory import ConcentricRings, RecordedPositions
+
+SMALL = ConcentricRings(height_um=0.5, width_um=0.5)
+
+
+def test_the_published_scan_is_324_points(
+    engine: RunEngine, documents: Any, make_beamline: Any, world: Any
+) -> None:
+    (uid,) = engine(ptycho_scan(make_beamline(), md={"proposal": 4711}))
+    assert len(documents.events()) == len(documents.of("stream_datum")) == len(world.exposures) == 324
+    np.testing.assert_allclose([place for place, _ in world.exposures], ConcentricRings().offsets_um())
+    (start,) = documents.of("start")
+    assert start["uid"] == uid
+    assert (start["num_points"], start["plan_name"], start["proposal"]) == (324, "ptycho_scan", 4711)
+    assert start["detectors"] == ["pilatus", "encoder", "flux"]
+    assert start["motors"] == ["stage_y", "stage_x"]
+    assert documents.of("stop")[0]["exit_status"] == "success"
+
+
+def test_a_run_says_all_that_a_reconstruction_needs(
+    engine: RunEngine, documents: Any, make_beamline: Any, store: Any
+) -> None:
+    beamline = make_beamline(calibrations=store)
+    version = store.store_mask(np.ones((60, 52), bool))
+    beamline.detector.mask_version.set(version).wait(timeout=5)
+    beamline.attenuator.set(0.5).wait(timeout=5)
+    options = ReconstructionOptions(difference_map_iterations=7)
+    plan = ptycho_scan(
+        beamline,
+        trajectory=SMALL,
+        centre_um=(1.0, -2.0),
+        exposure_s=0.1,
+        options=options,
+        background_run="some-run",
+    )
+    engine(plan)
+    assert ScanMetadata.from_start(documents.of("start")[0]) == ScanMetadata(
+        geometry=beamline.geometry,
+        beam_centre_px=(30, 26),
+        frame_key="pilatus_image",
+        position_keys=("encoder_y", "encoder_x"),
+        flux_key="flux_photons",
+        trajectory=SMALL,
+        centre_um=(1.0, -2.0),
+        exposure_s=0.1,
+        photons_per_frame=1e5 * 0.1 * 0.5,
+        probe=beamline.optic,
+        optic=beamline.optic,
+        mask_version=version,
+        background_run="some-run",
+        options=options,
+    )
+    (descriptor,) = [doc for doc in documents.of("descriptor") if doc["name"] == "primary"]
+    assert descriptor["configuration"]["pilatus"]["data"]["pilatus_exposure_time"] == 0.1
+    assert {"encoder_y", "encoder_x", "flux_photons", "pilatus_image"} <= set(descriptor["data_keys"])
+    (baseline,) = documents.events("baseline")
+    assert baseline["data"]["attenuator_transmission"] == 0.5
+    assert baseline["data"]["coarse_y"] == 0.0
+
+
+def test_the_centre_moves_the_trajectory(engine: RunEngine, make_beamline: Any, world: Any) -> None:
+    engine(ptycho_scan(make_beamline(), trajectory=SMALL, centre_um=(1.0, -2.0)))
+    np.testing.assert_allclose([place for place, _ in world.exposures], SMALL.offsets_um() + (1.0, -2.0))
+
+
+def test_the_beamlines_own_trajectory_is_the_default(
+    engine: RunEngine, make_beamline: Any, world: Any
+) -> None:
+    points = ((0.1, 0.2), (0.3, 0.2))
+    engine(ptycho_scan(make_beamline(trajectory=RecordedPositions(points_um=points))))
+    assert [place for place, _ in world.exposures] == list(points)
+
+
+def test_a_refused_scan_opens_no_run_and_no_shutter(
+    engine: RunEngine, documents: Any, make_beamline: Any, world: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(PreflightRefusal, match=r"6\.000 um along the columns.* 5\.000 um"):
+        engine(ptycho_scan(make_beamline(), centre_um=(0.0, 4.0)))
+    assert not documents.of("start")
+    assert not world.exposures
+    assert "refusal" in capsys.readouterr().out
+
+
+def test_the_preflight_is_printed_and_kept(
+    engine: RunEngine, documents: Any, make_beamline: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine(ptycho_scan(make_beamline(), trajectory=SMALL, sample={"name": "OCT", "thickness_um": 24}))
+    assert "Preflight" in capsys.readouterr().out
+    (start,) = documents.of("start")
+    assert start["preflight"]["depth_of_focus"]["level"] == "warning"
+    assert start["preflight"]["overlap"]["level"] == "ok"
+    assert start["sample"]["name"] == "OCT"
+
+
+def test_the_latest_probe_is_found_and_named(
+    engine: RunEngine, documents: Any, make_beamline: Any, store: Any
+) -> None:
+    beamline = make_beamline(calibrations=store)
+    old = datetime.now(UTC) - timedelta(days=3)
+    probe = beamline.optic.probe(beamline.geometry)
+    older = store.store_probe(probe, geometry=beamline.geometry, date=old)
+    latest = store.store_probe(probe, geometry=beamline.geometry)
+    for wanted, uid in (("latest", latest), (older, older)):
+        documents.clear()
+        engine(ptycho_scan(beamline, trajectory=SMALL, probe=wanted))
+        (start,) = documents.of("start")
+        assert ScanMetadata.from_start(start).probe == StoredProbe(uid=uid)
+        assert ("probe" in start["preflight"]) is (uid == older)
+
+
+def test_a_probe_of_another_energy_is_refused(
+    engine: RunEngine, documents: Any, make_beamline: Any, store: Any
+) -> None:
+    beamline = make_beamline(calibrations=store)
+    other = beamline.geometry.model_copy(update={"energy_eV": 7000.0})
+    store.store_probe(beamline.optic.probe(other), geometry=other)
+    with pytest.raises(InputError, match="energy 7000 eV, the scan 6199"):
+        engine(ptycho_scan(beamline, trajectory=SMALL, probe="latest"))
+    assert not documents.of("start")
+
+
+def test_a_beamline_without_probe_says_what_to_do(engine: RunEngine, make_beamline: Any) -> None:
+    with pytest.raises(InputError, match="no zone plate to model a probe from"):
+        engine(ptycho_scan(make_beamline(optic=None)))
+    with pytest.raises(InputError, match="no calibrations"):
+        engine(ptycho_scan(make_beamline(), probe="latest"))
+
+
+def test_an_unwritable_folder_is_told_before_the_shutter_opens(
+    engine: RunEngine, make_beamline: Any, world: Any, tmp_path: Any
+) -> None:
+    (tmp_path / "frames").write_text("")
+    with pytest.raises(InputError, match="frames cannot be created"):
+        engine(ptycho_scan(make_beamline(), trajectory=SMALL))
+    assert not world.exposures
+    assert not world.is_open

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.postprocess.registration import aligned, find_shift, shifted, without_relative_ramp
+
+
+def _object(side: int = 128) -> np.ndarray:
+    rng = np.random.default_rng(7)
+    phase = gaussian_filter(rng.normal(size=(side, side)), 2, mode="wrap")
+    return np.exp(0.3j * phase / phase.std())
+
+
+OBJECT = _object()
+SHIFTS = st.tuples(st.floats(-4, 4), st.floats(-4, 4)).map(np.array)
+
+
+def test_whole_pixels_shift_as_roll_does():
+    np.testing.assert_allclose(shifted(OBJECT, np.array([3.0, -5.0])), np.roll(OBJECT, (3, -5), (0, 1)))
+
+
+@settings(max_examples=8)
+@given(SHIFTS)
+def test_a_shift_is_found_again(shift):
+    moved = shifted(OBJECT, shift)
+    found = find_shift(OBJECT.imag, moved.imag)
+    np.testing.assert_allclose(found, -shift, atol=0.1)
+
+
+@settings(max_examples=8)
+@given(row=st.floats(-1, 1), column=st.floats(-1, 1), phase=st.floats(-3, 3))
+def test_ramp_and_global_phase_go(row, column, phase):
+    rows, columns = np.indices(OBJECT.shape)
+    ramped = OBJECT * np.exp(1j * (row * rows + column * columns + phase))
+    np.testing.assert_allclose(without_relative_ramp(ramped, OBJECT), OBJECT, atol=1e-9)
+
+
+@settings(max_examples=8)
+@given(shift=SHIFTS, row=st.floats(-0.1, 0.1), column=st.floats(-0.1, 0.1))
+def test_shift_ramp_and_phase_go_together(shift, row, column):
+    rows, columns = np.indices(OBJECT.shape)
+    changed = shifted(OBJECT, shift) * np.exp(1j * (row * rows + column * columns + 1))
+    inner = np.s_[25:-25, 25:-25]
+    np.testing.assert_allclose(aligned(changed, OBJECT)[inner], OBJECT[inner], atol=0.01)
+
+
+def test_maps_of_other_shapes_are_refused():
+    with pytest.raises(InputError, match="must be alike"):
+        without_relative_ramp(OBJECT, OBJECT[:-1])
+    with pytest.raises(InputError, match="larger than 40 px"):
+        without_relative_ramp(OBJECT[:40, :40], OBJECT[:40, :40])

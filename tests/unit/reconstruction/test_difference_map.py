@@ -1,0 +1,84 @@
+"""Projections do what they say, and the map neither drifts nor forgets."""
+
+import numpy as np
+import pytest
+
+from ptycho_plugin.reconstruction.blocks import make_blocks
+from ptycho_plugin.reconstruction.difference_map import DifferenceMap, nearest_measured
+from ptycho_plugin.reconstruction.estimate import Estimate, intensity
+
+
+def random_far(block, seed=0):
+    rng = np.random.default_rng(seed)
+    shape = block.exit_waves.shape
+    return (20 * (rng.standard_normal(shape) + 1j * rng.standard_normal(shape))).astype(np.complex64)
+
+
+@pytest.fixture
+def noiseless_block():
+    counts = np.random.default_rng(5).uniform(50, 500, (3, 16, 16)).astype(np.float32)
+    counts[1, 4, 5] = -1
+    (block,) = make_blocks(counts, np.zeros((3, 2)), np.zeros((16, 16), np.float32), modes=2)
+    return block
+
+
+def test_without_noise_the_modulus_becomes_the_measured_one(noiseless_block):
+    far = nearest_measured(random_far(noiseless_block), noiseless_block)
+    found = np.sqrt(intensity(far))
+    valid = noiseless_block.measured
+    np.testing.assert_allclose(found[valid], noiseless_block.amplitudes[valid], rtol=1e-5)
+
+
+def test_unmeasured_pixels_and_phases_are_left_alone(noiseless_block):
+    before = random_far(noiseless_block)
+    after = nearest_measured(before.copy(), noiseless_block)
+    free = ~noiseless_block.measured
+    assert free.any()
+    np.testing.assert_array_equal(after[:, 0][free], before[:, 0][free])
+    np.testing.assert_allclose(np.angle(after * before.conj()), 0, atol=1e-5)
+
+
+def test_the_projection_is_idempotent(noiseless_block):
+    once = nearest_measured(random_far(noiseless_block), noiseless_block)
+    np.testing.assert_allclose(nearest_measured(once.copy(), noiseless_block), once, rtol=1e-4)
+
+
+def test_waves_within_the_noise_stay_and_others_stop_at_its_edge():
+    counts = np.full((2, 16, 16), 100, np.float32)
+    noise = np.full((16, 16), 0.25, np.float32)
+    (block,) = make_blocks(counts, np.zeros((2, 2)), noise, modes=1)
+    far = np.full(block.exit_waves.shape, 10.3, np.complex64)
+    far[1] = 13
+    after = nearest_measured(far.copy(), block)
+    np.testing.assert_array_equal(after[0], far[0])
+    assert np.sum((np.abs(after[1]) - 10) ** 2) == pytest.approx(0.25 * 256, rel=1e-4)
+
+
+def test_overlap_of_true_waves_is_the_truth(known_estimate, known_blocks):
+    engine = DifferenceMap(known_estimate)
+    engine.add(known_blocks, power=known_estimate.probe_power)
+    engine.step(update_probe=True)
+    lit = np.s_[16:72, 16:72]
+    np.testing.assert_allclose(engine.estimate.object[lit], known_estimate.object[lit], atol=2e-3)
+    np.testing.assert_allclose(
+        engine.estimate.probe, known_estimate.probe, atol=np.abs(known_estimate.probe).max() / 500
+    )
+
+
+def test_the_scale_stays_with_the_probes_power(known_estimate, known_blocks):
+    engine = DifferenceMap(Estimate(np.ones_like(known_estimate.object), known_estimate.probe))
+    engine.add(known_blocks[:4], power=1e6)
+    engine.step(update_probe=True)
+    engine.add(known_blocks[4:], power=1.01e6)
+    for _ in range(3):
+        engine.step(update_probe=True)
+        assert engine.estimate.probe_power == pytest.approx(1.01e6, rel=1e-4)
+
+
+def test_with_photon_noise_the_error_falls_and_stays_down(known_estimate, known_blocks):
+    """The plain map runs off along the gap that noise leaves between the two sets."""
+    engine = DifferenceMap(Estimate(np.ones_like(known_estimate.object), known_estimate.probe))
+    engine.add(known_blocks, power=known_estimate.probe_power)
+    errors = [engine.step(update_probe=True) for _ in range(150)]
+    assert errors[-1] < errors[0] / 50
+    assert max(errors[60:]) == errors[60]

@@ -1,0 +1,126 @@
+"""The whole recipe against known truths."""
+
+import numpy as np
+import pytest
+
+from ptycho_plugin.errors import InputError, ReconstructionError
+from ptycho_plugin.reconstruction import Reconstruction, ReconstructionOptions, parallel, reconstruct
+
+SHORT = ReconstructionOptions(difference_map_iterations=80, maximum_likelihood_iterations=40)
+TINY = ReconstructionOptions(difference_map_iterations=6, maximum_likelihood_iterations=4)
+
+
+def test_the_truth_is_found_from_a_poor_probe(known_scan, phase_error):
+    result = reconstruct(known_scan.dataset(), SHORT)
+    assert phase_error(result, known_scan) < 0.1
+    assert np.sum(np.abs(result.probe) ** 2) == pytest.approx(known_scan.frames.sum() / 100, rel=1e-4)
+    assert result.errors.shape == (120,)
+    assert result.object.dtype == result.probe.dtype == np.complex64
+
+
+def test_sub_pixel_positions_are_honoured(simulate, phase_error):
+    scan = simulate(subpixel=True)
+    rounded = np.rint(scan.positions_px) * scan.geometry.object_pixel
+    honoured = reconstruct(scan.dataset(), SHORT)
+    ignored = reconstruct(scan.dataset(positions=rounded), SHORT)
+    assert phase_error(honoured, scan) < 0.1
+    assert honoured.residual < 0.6 * ignored.residual
+
+
+def test_masked_pixels_are_left_free(known_scan, phase_error):
+    """A dead stripe with nonsense in it does not harm what the rest tells, power included."""
+    mask = np.ones((32, 32), bool)
+    mask[:, 13:15] = False
+    frames = known_scan.frames.copy()
+    frames[:, ~mask] = 10**6
+    result = reconstruct(known_scan.dataset(frames=frames, mask=mask), SHORT)
+    assert phase_error(result, known_scan) < 0.2
+    assert np.abs(result.object[result.trusted]).mean() == pytest.approx(1, abs=0.1)
+
+
+def test_frames_may_come_in_while_it_iterates(known_scan, phase_error):
+    dataset = known_scan.dataset()
+    growing = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, SHORT)
+    intensities = dataset.intensities()
+    for start in range(0, len(dataset), 30):
+        growing.add(intensities[start : start + 30], dataset.positions[start : start + 30])
+        for _ in range(10):
+            growing.iterate()
+    result = growing.finish()
+    assert phase_error(result, known_scan) < 0.1
+    assert len(result.positions) == len(dataset)
+
+
+def test_early_iterations_count_for_the_frames_they_saw(known_scan):
+    dataset = known_scan.dataset()
+    growing = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, TINY)
+    growing.add(dataset.intensities()[:50], dataset.positions[:50])
+    for _ in range(6):
+        growing.iterate()
+    growing.add(dataset.intensities()[50:], dataset.positions[50:])
+    result = growing.finish()
+    assert len(result.errors) == 6 + 3 + 4
+
+
+def test_progress_names_every_iteration(known_scan):
+    seen = []
+    reconstruct(known_scan.dataset(), TINY, seen.append)
+    assert [p.iteration for p in seen] == list(range(1, 11))
+    assert {p.iterations for p in seen} == {10}
+    assert [p.engine for p in seen] == ["difference map"] * 6 + ["maximum likelihood"] * 4
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_same_bits_on_any_number_of_threads(simulate, monkeypatch, threads):
+    dataset = simulate(subpixel=True).dataset()
+    expected = reconstruct(dataset, TINY)
+    parallel.thread_pool.cache_clear()
+    monkeypatch.setattr(parallel, "usable_cores", lambda: threads)
+    found = reconstruct(dataset, TINY)
+    parallel.thread_pool.cache_clear()
+    np.testing.assert_array_equal(found.object, expected.object)
+    np.testing.assert_array_equal(found.probe, expected.probe)
+
+
+def test_partial_coherence_needs_modes(simulate):
+    """Two beams four detector pixels apart, each incoherent with the other."""
+    scan = simulate()
+    blurred = 0.5 * (scan.frames + np.roll(scan.frames, 4, axis=2))
+    one = reconstruct(scan.dataset(frames=blurred), SHORT)
+    two = reconstruct(scan.dataset(frames=blurred), SHORT.model_copy(update={"probe_modes": 2}))
+    assert two.probe.shape == (2, 32, 32)
+    assert two.residual < 0.3 * one.residual
+
+
+def test_a_frame_outside_the_planned_scan_is_refused(known_scan):
+    dataset = known_scan.dataset()
+    growing = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, TINY)
+    with pytest.raises(ReconstructionError, match="outside the planned scan"):
+        growing.add(dataset.intensities()[:1], dataset.positions[:1] + 1e-3)
+    assert growing.frames == 0
+
+
+def test_frames_after_the_difference_map_are_refused(known_scan):
+    dataset = known_scan.dataset()
+    growing = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, TINY)
+    growing.add(dataset.intensities(), dataset.positions)
+    growing.finish()
+    with pytest.raises(ReconstructionError, match="start a new reconstruction"):
+        growing.add(dataset.intensities()[:1], dataset.positions[:1])
+
+
+def test_no_probe_and_no_photons_are_refused(known_scan):
+    with pytest.raises(InputError, match="no start probe"):
+        reconstruct(known_scan.dataset(probe=None), TINY)
+    with pytest.raises(InputError, match="no pixel counted"):
+        reconstruct(known_scan.dataset(frames=np.zeros_like(known_scan.frames)), TINY)
+
+
+def test_divergence_names_the_iteration(known_scan, monkeypatch):
+    dataset = known_scan.dataset()
+    growing = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, TINY)
+    growing.add(dataset.intensities(), dataset.positions)
+    growing.iterate()
+    monkeypatch.setattr(growing._map, "step", lambda **_: float("nan"))
+    with pytest.raises(ReconstructionError, match="difference map diverged in iteration 2"):
+        growing.iterate()

@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.orientation import DetectorOrientation, PositionSign, crop_about
+from ptycho_plugin.simulation.world import RecordedWorld
+
+SIDE = 16
+GEOMETRY = Geometry(energy_eV=6200, distance=2.0, detector_pixel=172e-6, frame_side=SIDE)
+STEP_UM = 0.2
+
+
+def recorded(frames=None, **changes):
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(np.arange(3), np.arange(4), indexing="ij"), -1).reshape(-1, 2)
+    mask = np.ones((SIDE, SIDE), bool)
+    mask[3, 5] = False
+    frames = rng.poisson(50, (12, SIDE, SIDE)) if frames is None else frames
+    scan = {
+        "frames": frames,
+        "positions": grid * STEP_UM * 1e-6,
+        "mask": mask,
+        "geometry": GEOMETRY,
+        "source": "scan.h5",
+    }
+    return PtychoDataset(**scan | changes)
+
+
+def at(world, row_um, column_um):
+    world.set_shutter(True)
+    world.move("stage_row", row_um)
+    world.move("stage_column", column_um)
+    return world.expose(0.2)
+
+
+@pytest.mark.parametrize("orientation", DetectorOrientation)
+@pytest.mark.parametrize("sign", PositionSign)
+def test_every_frame_is_replayed_exactly(orientation, sign):
+    dataset = recorded()
+    world = RecordedWorld(dataset, orientation, sign)
+    assert world.detector_shape == (SIDE, SIDE)
+    for frame, position in zip(dataset.frames, dataset.positions, strict=True):
+        exposure = at(world, *sign.to_probe_positions(position * 1e6))
+        crop = crop_about(exposure.frame, world.beam_centre_px, SIDE, orientation)
+        replayed = orientation.to_scattering(crop)
+        np.testing.assert_array_equal(replayed[dataset.mask], frame[dataset.mask])
+        assert (replayed[~dataset.mask] == -1).all()
+        assert replayed.dtype == np.int32
+        assert exposure.monitor_counts == frame[dataset.mask].sum()
+        np.testing.assert_allclose(sign.to_probe_positions(exposure.position_um), position * 1e6, atol=1e-12)
+
+
+def test_the_nearest_frame_wins_within_half_a_step():
+    world = RecordedWorld(recorded())
+    exposure = at(world, 0.2 + 0.06, 0.4 - 0.06)
+    np.testing.assert_allclose(exposure.position_um, (0.2, 0.4))
+
+
+def test_farther_than_half_a_step_is_refused():
+    with pytest.raises(InputError, match=r"nothing was recorded at \(-0\.110, 0\.000\)"):
+        at(RecordedWorld(recorded()), -0.11, 0)
+
+
+def test_the_coarse_stage_counts():
+    world = RecordedWorld(recorded())
+    world.move("coarse_column", 0.4)
+    np.testing.assert_allclose(at(world, 0, -0.2).position_um, (0, -0.2), atol=1e-12)
+
+
+def test_repeated_places_do_not_shrink_the_step():
+    dataset = recorded()
+    doubled = recorded(
+        frames=np.concatenate([dataset.frames] * 2), positions=np.concatenate([dataset.positions] * 2)
+    )
+    assert at(RecordedWorld(doubled), 0.05, 0).position_um == (0, 0)
+
+
+def test_one_frame_is_found_within_its_pixel():
+    single = recorded(frames=recorded().frames[:1], positions=np.zeros((1, 2)))
+    pixel_um = GEOMETRY.object_pixel * 1e6
+    assert at(RecordedWorld(single), 0.9 * pixel_um, 0).position_um == (0, 0)
+    with pytest.raises(InputError):
+        at(RecordedWorld(single), 1.1 * pixel_um, 0)
+
+
+def test_a_closed_shutter_gives_zeros():
+    world = RecordedWorld(recorded())
+    exposure = world.expose(0.2)
+    assert exposure.frame.max() == 0
+    assert exposure.monitor_counts == 0
+
+
+def test_a_caller_may_change_its_frame():
+    world = RecordedWorld(recorded())
+    at(world, 0, 0).frame[:] = 7
+    assert not np.all(at(world, 0, 0).frame == 7)
+
+
+@pytest.mark.parametrize("count", [0.5, 2.0**31])
+def test_counts_that_no_camera_delivers_are_refused(count):
+    frames = recorded().frames.astype(float)
+    frames[2, 1, 1] = count
+    with pytest.raises(InputError, match=r"scan\.h5"):
+        RecordedWorld(recorded(frames=frames))
+
+
+def test_a_recording_cannot_be_attenuated():
+    world = RecordedWorld(recorded())
+    world.set_transmission(1)
+    with pytest.raises(InputError, match="attenuated"):
+        world.set_transmission(0.5)

@@ -1,0 +1,197 @@
+import threading
+
+import numpy as np
+import pytest
+
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.optics import ZonePlate
+from ptycho_plugin.orientation import DetectorOrientation, PositionSign, crop_about
+from ptycho_plugin.simulation.options import OpticError
+from ptycho_plugin.simulation.specimens import EMPTY, FILM
+from ptycho_plugin.simulation.world import SimulatedWorld
+
+EXPOSURE_S = 0.2
+
+
+def world_of(geometry, holder, options, **changes):
+    world = SimulatedWorld(geometry, ZonePlate(), options.model_copy(update=changes), holder)
+    world.set_shutter(True)
+    return world
+
+
+def go(world, row_um, column_um, stage="stage"):
+    world.move(f"{stage}_row", row_um)
+    world.move(f"{stage}_column", column_um)
+
+
+def pattern(world, side):
+    """One frame as the reconstruction takes it."""
+    orientation = world.options.orientation
+    frame = world.expose(EXPOSURE_S).frame
+    return orientation.to_scattering(crop_about(frame, world.beam_centre_px, side, orientation))
+
+
+def counts(exposure):
+    return int(exposure.frame[exposure.frame > 0].sum())
+
+
+def modelled(world, position_um, side):
+    """What the reconstruction would compute from the nominal probe and the truth."""
+    truth = world.truth(FILM)
+    corner = truth.positions_px(np.array([position_um]) * 1e-6, side)[0]
+    np.testing.assert_allclose(corner, np.rint(corner), atol=1e-6)
+    row, column = np.rint(corner).astype(int)
+    photons = world.options.photons_per_second * EXPOSURE_S
+    exit_wave = ZonePlate().probe(world.geometry, photons)[0]
+    exit_wave = exit_wave * truth.transmission[row : row + side, column : column + side]
+    return np.abs(np.fft.fftshift(np.fft.fft2(exit_wave, norm="ortho"))) ** 2
+
+
+def r_factor(measured, model):
+    return np.sqrt(np.sum((np.sqrt(measured) - np.sqrt(model)) ** 2) / measured.sum())
+
+
+@pytest.mark.parametrize("pixels", [(0, 0), (5, -9), (-12, 3)])
+def test_truth_and_positions_agree(geometry, holder, ideal, pixels):
+    side = geometry.frame_side
+    world = world_of(geometry, holder, ideal)
+    step_um = geometry.object_pixel * 1e6
+    position_um = np.array(pixels) * step_um
+    go(world, *position_um)
+    measured = pattern(world, side)
+    right = r_factor(measured, modelled(world, position_um, side))
+    wrong = r_factor(measured, modelled(world, np.add(position_um, (step_um, 0)), side))
+    assert right < 0.01
+    assert wrong > 5 * right
+
+
+def test_places_of_the_coarse_stage(geometry, holder, ideal):
+    world = world_of(geometry, holder, ideal)
+    on_film = world.expose(EXPOSURE_S)
+    go(world, *world.places[EMPTY], stage="coarse")
+    empty = world.expose(EXPOSURE_S)
+    go(world, 0, 1, stage="coarse")
+    go(world, 0, -1)
+    np.testing.assert_array_equal(world.expose(EXPOSURE_S).frame, on_film.frame)
+    assert counts(empty) == pytest.approx(2e7, rel=1e-3)
+    assert counts(on_film) < 0.95 * counts(empty)
+
+
+def test_photons_are_counted(geometry, holder, ideal):
+    world = world_of(geometry, holder, ideal, poisson=True, photons_per_second=5e6)
+    go(world, *world.places[EMPTY], stage="coarse")
+    exposure = world.expose(EXPOSURE_S)
+    assert world.photons_on_sample == 0
+    assert exposure.monitor_counts == pytest.approx(1e6, abs=5e3)
+    assert counts(exposure) == pytest.approx(1e6, abs=6e3)
+    assert counts(exposure) != exposure.monitor_counts, "two independent counts"
+    go(world, 0, 0, stage="coarse")
+    world.expose(EXPOSURE_S)
+    world.set_transmission(0.1)
+    assert world.expose(EXPOSURE_S).monitor_counts == pytest.approx(1e5, abs=2e3)
+    assert world.photons_on_sample == pytest.approx(1.1e6)
+
+
+def test_a_closed_shutter_leaves_the_dark(geometry, holder, ideal):
+    world = world_of(geometry, holder, ideal, poisson=True, hot_pixels=3, background_counts=0.5)
+    world.set_shutter(False)
+    exposure = world.expose(EXPOSURE_S)
+    assert exposure.monitor_counts == 0
+    assert world.photons_on_sample == 0
+    assert np.count_nonzero(exposure.frame > 0) == 3
+
+
+def test_background_follows_the_flux(geometry, holder, ideal):
+    world = world_of(geometry, holder, ideal, poisson=True, photons_per_second=5e6, background_counts=0.05)
+    corner = world.expose(EXPOSURE_S).frame[:195, :487]
+    assert corner.mean() == pytest.approx(0.05, rel=0.1)
+    world.set_transmission(0.5)
+    assert world.expose(EXPOSURE_S).frame[:195, :487].mean() == pytest.approx(0.025, rel=0.1)
+
+
+@pytest.mark.parametrize("orientation", DetectorOrientation)
+def test_every_orientation_comes_back(geometry, holder, ideal, orientation):
+    side = geometry.frame_side
+    expected = pattern(world_of(geometry, holder, ideal), side)
+    world = world_of(geometry, holder, ideal, orientation=orientation)
+    np.testing.assert_array_equal(pattern(world, side), expected)
+    if orientation != DetectorOrientation.AS_IS:
+        raw = crop_about(world.expose(EXPOSURE_S).frame, world.beam_centre_px, side)
+        assert r_factor(raw, expected) > 0.05, "the object must be able to tell"
+
+
+def test_a_stage_that_carries_the_sample_goes_the_other_way(geometry, holder, ideal):
+    probe = world_of(geometry, holder, ideal)
+    sample = world_of(geometry, holder, ideal, position_sign=PositionSign.SAMPLE)
+    go(probe, 0.3, -0.2)
+    go(sample, -0.3, 0.2)
+    np.testing.assert_array_equal(probe.expose(EXPOSURE_S).frame, sample.expose(EXPOSURE_S).frame)
+
+
+def test_the_encoder_sees_jitter_between_exposures(geometry, holder, ideal):
+    world = world_of(geometry, holder, ideal, jitter_between_nm=20)
+    go(world, 0.1, -0.1)
+    measured = np.array([world.expose(EXPOSURE_S).position_um for _ in range(60)])
+    assert measured.std(axis=0) == pytest.approx([0.02, 0.02], rel=0.3)
+    exposure = world.expose(EXPOSURE_S)
+    still = world_of(geometry, holder, ideal)
+    go(still, *exposure.position_um)
+    np.testing.assert_allclose(still.expose(EXPOSURE_S).frame, exposure.frame, atol=1)
+
+
+@pytest.mark.parametrize("blur", [{"jitter_within_nm": 60.0}, {"source_fwhm_nm": (100.0, 100.0)}])
+def test_motion_and_an_extended_source_lower_the_contrast(geometry, star_holder, ideal, blur):
+    side = geometry.frame_side
+    still, blurring = world_of(geometry, star_holder, ideal), world_of(geometry, star_holder, ideal, **blur)
+    go(still, 0.5, 0.2)
+    go(blurring, 0.5, 0.2)
+    sharp, blurred = pattern(still, side).astype(float), pattern(blurring, side).astype(float)
+    assert blurred.sum() == pytest.approx(sharp.sum(), rel=0.02)
+    assert np.sum(np.diff(blurred) ** 2) < 0.98 * np.sum(np.diff(sharp) ** 2)
+
+
+def test_the_same_seed_gives_the_same_frames(geometry, holder, ideal):
+    first, again, other = (
+        world_of(geometry, holder, ideal, poisson=True, jitter_between_nm=5, seed=seed)
+        .expose(EXPOSURE_S)
+        .frame
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_default_world_has_something_to_find(geometry, star_holder, ideal):
+    """A reconstruction that starts at the nominal zone plate does not start at the truth."""
+    side = geometry.frame_side
+    measured = pattern(world_of(geometry, star_holder, ideal, optic_error=OpticError()), side)
+    nominal = modelled(world_of(geometry, star_holder, ideal), (0, 0), side)
+    assert 0.02 < r_factor(measured, nominal) < 0.5
+
+
+def test_no_truth_of_an_unknown_specimen(geometry, holder, ideal):
+    with pytest.raises(InputError, match="no specimen 'moon'"):
+        world_of(geometry, holder, ideal).truth("moon")
+
+
+def test_threads_may_turn_knobs_while_others_expose(geometry, holder, ideal):
+    world = world_of(geometry, holder, ideal, poisson=True)
+    failures = []
+
+    def expose():
+        for _ in range(5):
+            exposure = world.expose(EXPOSURE_S)
+            if counts(exposure) == 0:
+                failures.append(exposure)
+
+    def move():
+        for i in range(200):
+            go(world, 0.001 * i, 0)
+
+    threads = [threading.Thread(target=f) for f in (expose, expose, move)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert world.photons_on_sample == pytest.approx(10 * 2e7)

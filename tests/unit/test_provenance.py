@@ -1,0 +1,39 @@
+import hashlib
+import json
+
+from ptycho_plugin.provenance import code_sha256, provenance
+
+
+def test_it_says_what_made_a_result(tmp_path):
+    source = tmp_path / "scan.h5"
+    source.write_bytes(b"frames")
+    made_by = provenance(
+        options={"probe_modes": 1},
+        frames=(0, 324),
+        command=["ptycho", "reconstruct", "my scan.h5"],
+        source=source,
+    )
+    assert json.loads(json.dumps(made_by)) == made_by
+    assert made_by["options"] == {"probe_modes": 1}
+    assert made_by["frame_range"] == [0, 324]
+    assert made_by["command"] == "ptycho reconstruct 'my scan.h5'"
+    assert made_by["source"] == {"path": str(source), "sha256": hashlib.sha256(b"frames").hexdigest()}
+    assert made_by["packages"].keys() == {"numpy", "scipy", "h5py"}
+    assert made_by["date"].endswith("+00:00")
+
+
+def test_without_a_file_there_is_no_source():
+    assert provenance(options={}, frames=(0, 1))["source"] is None
+
+
+def test_the_code_s_digest_follows_the_code(tmp_path, monkeypatch):
+    from ptycho_plugin import provenance as module
+
+    digests = set()
+    for text in ("a = 1\n", "a = 2\n"):
+        (tmp_path / "code.py").write_text(text)
+        monkeypatch.setattr(module, "__file__", str(tmp_path / "provenance.py"))
+        code_sha256.cache_clear()
+        digests.add(code_sha256())
+    code_sha256.cache_clear()
+    assert len(digests) == 2

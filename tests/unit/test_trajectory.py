@@ -1,0 +1,57 @@
+"""Trajectories: the published scan point by point, and what holds for every one."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from ptycho_plugin.trajectory import ConcentricRings, RecordedPositions, Trajectory
+
+
+def test_the_published_scan_has_324_points():
+    assert ConcentricRings().offsets_um().shape == (324, 2)
+
+
+def test_centre_then_five_points_in_the_first_ring():
+    points = ConcentricRings().offsets_um()
+    np.testing.assert_array_equal(points[0], 0)
+    np.testing.assert_allclose(np.hypot(*points[1:6].T), 0.2)
+    np.testing.assert_allclose(points[1], [0, 0.2], atol=1e-15)
+    assert np.hypot(*points[6]) == pytest.approx(0.4)
+
+
+def test_two_points_lie_on_the_bound_and_belong_to_the_scan():
+    points = ConcentricRings().offsets_um()
+    assert np.sum(np.abs(np.abs(points).max(axis=1) - 2.0) < 1e-9) == 2
+
+
+@given(
+    step=st.floats(0.05, 1.0),
+    first=st.integers(3, 9),
+    height=st.floats(0.5, 5.0),
+    width=st.floats(0.5, 5.0),
+)
+def test_points_fill_the_rectangle_without_repeating(step, first, height, width):
+    rings = ConcentricRings(radial_step_um=step, points_first_ring=first, height_um=height, width_um=width)
+    points = rings.offsets_um()
+    assert (np.abs(points) <= np.array([height, width]) / 2 + 1e-8).all()
+    assert len(np.unique(points.round(6), axis=0)) == len(points)
+
+
+def test_step_is_the_larger_of_ring_and_arc_distance():
+    assert ConcentricRings().step_um == pytest.approx(0.2 * 2 * np.pi / 5)
+    assert ConcentricRings(points_first_ring=9).step_um == pytest.approx(0.2)
+
+
+def test_recorded_positions_keep_their_order():
+    points = ((1.0, 2.0), (0.0, 0.0), (0.5, 2.0))
+    recorded = RecordedPositions(points_um=points)
+    np.testing.assert_array_equal(recorded.offsets_um(), points)
+    assert recorded.step_um == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("trajectory", [ConcentricRings(), RecordedPositions(points_um=((0.0, 1.0),))])
+def test_json_round_trip(trajectory):
+    adapter = TypeAdapter(Trajectory)
+    assert adapter.validate_json(adapter.dump_json(trajectory)) == trajectory
