@@ -13,6 +13,8 @@ from ophyd.status import DeviceStatus
 if TYPE_CHECKING:
     from ptycho_plugin.simulation.world import Exposure, World
 
+    Listener = Callable[[Future[Exposure]], None]
+
 
 class ExposureGate:
     """One exposure after another, shared by everything that takes part in them.
@@ -41,8 +43,14 @@ class ExposureGate:
         """Return the exposure that `expose` will start next."""
         return self._next
 
-    def expose(self, exposure_s: float) -> Future[Exposure]:
+    def expose(self, exposure_s: float, when_done: Listener | None = None) -> Future[Exposure]:
         """Raise the gate for a time and return the exposure, done when the gate is low again.
+
+        Parameters
+        ----------
+        exposure_s : float
+        when_done : callable, optional
+            Called with the exposure in the gate's own thread, never in the caller's.
 
         Raises
         ------
@@ -53,6 +61,8 @@ class ExposureGate:
             raise RuntimeError("an exposure is under way: wait until its status is done")
         self._low.clear()
         exposure, self._next = self._next, Future()
+        if when_done is not None:
+            exposure.add_done_callback(when_done)
         threading.Thread(target=self._run, args=(exposure, exposure_s), name="exposure", daemon=True).start()
         return exposure
 
@@ -73,7 +83,7 @@ class ExposureGate:
             exposure.set_result(result)
 
 
-def settle(status: DeviceStatus, action: Callable[[Exposure], object]) -> Callable[[Future[Exposure]], None]:
+def settle(status: DeviceStatus, action: Callable[[Exposure], object]) -> Listener:
     """Return a callback of an exposure that acts on it, then ends the status, well or badly."""
 
     def when_done(exposure: Future[Exposure]) -> None:

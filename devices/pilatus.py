@@ -98,9 +98,11 @@ class SimulatedPilatus(Device):
             If the detector is not staged, or an exposure is under way.
         """
         file = self._open_file()
-        exposure = self._gate.expose(self.exposure_time.get())
-        self._exposure = status = DeviceStatus(self)
-        exposure.add_done_callback(settle(status, lambda ended: file.append(ended.frame)))
+        status = DeviceStatus(self)
+        self._gate.expose(
+            self.exposure_time.get(), settle(status, lambda exposure: file.append(exposure.frame))
+        )
+        self._exposure = status
         return status
 
     def describe(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def replayed_beamline(
         start_probe=_kept_probe(dataset, calibrations),
     )
     if calibrations is not None:
-        valid = dataset.mask if dataset.mask.ndim == 2 else dataset.mask.all(axis=0)
+        valid = np.all(np.broadcast_to(dataset.mask, dataset.frames.shape), axis=0)
         beamline.detector.mask_version.set(calibrations.store_mask(valid)).wait()
     return beamline
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from typing import Annotated, ParamSpec, TypeVar
 
 from pydantic import ConfigDict, Field, InstanceOf, ValidationError, validate_call
@@ -46,7 +47,10 @@ def checked(plan: Callable[P, R]) -> Callable[P, R]:
             return validated(*args, **kwargs)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
+            argument, *inner = first["loc"]
+            if isinstance(argument, int):
+                argument = list(signature(plan).parameters)[argument]
+            where = ".".join(map(str, (argument, *inner)))
             raise InputError(
                 f"{plan.__name__}: {where} = {first['input']!r} cannot be used: {first['msg']}"
             ) from error

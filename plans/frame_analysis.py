@@ -107,4 +107,3 @@ def trusted_pixels(frames: Iterable[NDArray[np.int32]]) -> NDArray[np.bool_]:
 
 def _measured(frame: NDArray[np.int32]) -> NDArray[np.bool_]:
     return np.isin(frame, mark_values(frame.dtype), invert=True)
-

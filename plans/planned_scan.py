@@ -71,5 +71,6 @@ class PlannedScan:
         return np.asarray(self.photons_per_frame * intensity / intensity.sum())
 
     def probe_diameter(self, fraction: float) -> float:
-        """Return the diameter in metres that holds a fraction of the probe's intensity."""
-        return enclosing_diameter(self.probe, fraction, self.geometry.object_pixel)
+        """Return the diameter in metres that holds a fraction of the probe, at least a pixel."""
+        pixel = self.geometry.object_pixel
+        return max(enclosing_diameter(self.probe, fraction, pixel), pixel)

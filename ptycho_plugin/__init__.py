@@ -1,1 +1,76 @@
-"""Dose-aware X-ray ptychography run by Bluesky, reconstructed live, kept in Tiled."""
+"""Dose-aware X-ray ptychography run by Bluesky, reconstructed live, kept in Tiled.
+
+The public names below are imported when they are first used, so that a control machine pays
+for what it uses only.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ptycho_plugin.callbacks import LiveReconstruction, raw_run_writer
+    from ptycho_plugin.dataset import PtychoDataset
+    from ptycho_plugin.devices import replayed_beamline, simulated_beamline
+    from ptycho_plugin.geometry import Geometry
+    from ptycho_plugin.io import read_dataset
+    from ptycho_plugin.optics import ZonePlate
+    from ptycho_plugin.plans import background_frames, find_beam_centre, probe_calibration, ptycho_scan
+    from ptycho_plugin.publishing.calibrations import CalibrationStore
+    from ptycho_plugin.publishing.raw import dataset_from_tiled
+    from ptycho_plugin.publishing.server import LocalTiledServer
+    from ptycho_plugin.reconstruction import ReconstructionOptions, reconstruct
+    from ptycho_plugin.trajectory import ConcentricRings
+
+_HOME = {
+    "CalibrationStore": "publishing.calibrations",
+    "ConcentricRings": "trajectory",
+    "Geometry": "geometry",
+    "LiveReconstruction": "callbacks",
+    "LocalTiledServer": "publishing.server",
+    "PtychoDataset": "dataset",
+    "ReconstructionOptions": "reconstruction",
+    "ZonePlate": "optics",
+    "background_frames": "plans",
+    "dataset_from_tiled": "publishing.raw",
+    "find_beam_centre": "plans",
+    "probe_calibration": "plans",
+    "ptycho_scan": "plans",
+    "raw_run_writer": "callbacks",
+    "read_dataset": "io",
+    "reconstruct": "reconstruction",
+    "replayed_beamline": "devices",
+    "simulated_beamline": "devices",
+}
+
+__all__ = [
+    "CalibrationStore",
+    "ConcentricRings",
+    "Geometry",
+    "LiveReconstruction",
+    "LocalTiledServer",
+    "PtychoDataset",
+    "ReconstructionOptions",
+    "ZonePlate",
+    "background_frames",
+    "dataset_from_tiled",
+    "find_beam_centre",
+    "probe_calibration",
+    "ptycho_scan",
+    "raw_run_writer",
+    "read_dataset",
+    "reconstruct",
+    "replayed_beamline",
+    "simulated_beamline",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

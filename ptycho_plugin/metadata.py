@@ -17,7 +17,7 @@ from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.trajectory import Trajectory
 
 START_KEY = "ptycho"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 Purpose = Literal["scan", "probe_calibration", "beam_centre", "background"]
 

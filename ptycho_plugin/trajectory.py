@@ -69,7 +69,8 @@ class RecordedPositions(BaseModel):
         points = self.offsets_um()
         if len(points) == 1:
             return 0.0
-        return float(np.median(cKDTree(points).query(points, k=2)[0][:, 1]))
+        distances, _ = cKDTree(points).query(points, k=[2])
+        return float(np.median(distances))
 
 
 Trajectory = Annotated[ConcentricRings | RecordedPositions, Field(discriminator="kind")]

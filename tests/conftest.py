@@ -51,6 +51,7 @@ def small_result(small_scan: PtychoDataset) -> Result:
         positions_px=small_scan.positions / small_scan.geometry.object_pixel,
         trusted=np.ones((40, 44), bool),
         errors=np.array([0.4, 0.2, 0.1]),
+        likelihood_from=2,
         residual=0.09,
         geometry=small_scan.geometry,
         options=ReconstructionOptions(),

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ptycho_plugin.cli.bars import ReconstructionBar, progress_bars
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 
 if TYPE_CHECKING:
     from ptycho_plugin.dataset import PtychoDataset
-    from ptycho_plugin.reconstruction import Progress, Result
+    from ptycho_plugin.reconstruction import Result
 
 DEFAULTS = ReconstructionOptions()
 
@@ -58,8 +57,8 @@ def reconstruct_file(
     for remark in dataset.remarks:
         print(f"ptycho: {file}: {remark}", file=sys.stderr)
     dataset = _with_start_probe(dataset, zone_plate)
-    with _progress_bar() as progress:
-        result = reconstruct(dataset, options, progress)
+    with progress_bars() as bars:
+        result = reconstruct(dataset, options, ReconstructionBar(bars))
     made_by = provenance(
         options=options.model_dump(mode="json"), frames=(0, len(dataset)), command=sys.argv, source=file
     )
@@ -102,36 +101,6 @@ def _with_start_probe(
         defocus=defocus_um * 1e-6,
     )
     return dataset.with_probe(optic.probe(dataset.geometry))
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """Show a bar on a terminal's standard error; stay silent in a pipe."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("error {task.fields[error]}"),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
-        task = bars.add_task("starting", total=None, error="-")
-
-        def show(now: Progress) -> None:
-            bars.update(
-                task,
-                description=now.engine,
-                completed=now.iteration,
-                total=now.iterations,
-                error=f"{now.error:.4f}",
-            )
-
-        yield show
 
 
 def _summary(result: Result, output: Path) -> dict[str, object]:

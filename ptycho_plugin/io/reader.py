@@ -34,6 +34,7 @@ def read_dataset(path: str | Path) -> PtychoDataset:
     if not path.is_file():
         raise InputError(f"{path} is not a file: check its name")
     try:
+        path.open("rb").close()  # h5py.is_hdf5 calls a file without permission another kind
         if not h5py.is_hdf5(path):
             raise InputError(f"{path} is not an HDF5 file: CXI and the documented HDF5 layout can be read")
         with h5py.File(path, "r") as file:

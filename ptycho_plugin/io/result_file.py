@@ -43,7 +43,7 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
     ``object`` (row, column) and ``probe`` (mode, row, column) are complex64, ``phase`` (radians)
     and ``amplitude`` float32, ``positions`` (frame, 2) metres, ``positions_px`` (frame, 2) the
     top-left pixel, with its fraction, of each frame's patch in ``object``, ``error`` (iteration,)
-    and ``residual`` as in `Result`; ``geometry`` holds scalars with their units and ``provenance``
+    (its attribute ``likelihood_from`` the first one of maximum likelihood) and ``residual`` as in `Result`; ``geometry`` holds scalars with their units and ``provenance``
     is JSON.
     """
     with replacing(Path(path)) as part, h5py.File(part, "w") as file:
@@ -54,6 +54,7 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
         file["phase"].attrs["units"] = "rad"
         file["amplitude"] = result.amplitude.astype(np.float32, copy=False)
         file["error"] = result.errors
+        file["error"].attrs["likelihood_from"] = result.likelihood_from
         file["residual"] = result.residual
         for name, values, units in (
             ("positions", result.positions, "m"),

@@ -13,12 +13,10 @@ from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.live.join import RunDocuments
 from ptycho_plugin.live.publisher import Publisher
 from ptycho_plugin.measurement import planned_positions
+from ptycho_plugin.metadata import START_KEY
 from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
 from ptycho_plugin.publishing.results import ResultWriter
 from ptycho_plugin.reconstruction import Progress, Reconstruction, Result
-
-CALIBRATION_KEYS = ("scan_id", "sample", "slit_gaps_um")
-"""What of a calibration's start document is kept with its probe."""
 
 
 class Report(Protocol):
@@ -111,14 +109,14 @@ class Session:
 
     def _keep_probe(self, result: Result) -> str:
         start = self._run.start
-        md = {key: start[key] for key in CALIBRATION_KEYS if key in start}
+        said = {key: value for key, value in start.items() if key != START_KEY}  # slit gaps, sample, ...
         return self._store.store_probe(
             result.probe,
             geometry=result.geometry,
             optic=self._run.scan.optic,
             run_uid=start["uid"],
             date=datetime.fromtimestamp(start["time"], UTC),
-            md={**md, "r_factor": result.residual},
+            md={**said, "r_factor": result.residual},
         )
 
     def _tell(self, progress: Progress) -> None:

@@ -43,7 +43,8 @@ class ProbeRecord:
     date : datetime
         When it was measured, with its time zone.
     metadata : mapping
-        Everything that was stored with it: also the run's uid and ``md`` (slit gaps, sample, ...).
+        Everything that was stored with it: also the run's uid, and what its start document said
+        (slit gaps, sample, ...) as ``md``.
     """
 
     uid: str

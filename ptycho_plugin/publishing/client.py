@@ -107,6 +107,7 @@ class PtychoReconstruction(Container):
             amplitude=self.amplitude,
             probe=self.probe,
             errors=self.error,
+            likelihood_from=int(self.metadata["likelihood_from"]),
             pixel=self.object_pixel,
             title=f"run {self.metadata['run_uid']}",
             positions_px=self.positions_px,

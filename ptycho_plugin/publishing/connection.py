@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -36,17 +35,23 @@ def connect(uri: str, api_key: str | None = None) -> Any:
         If nothing answers there, or the key is refused.
     """
     import httpx
-    from tiled.client import from_uri
+    from tiled.client.constructors import from_context
+    from tiled.client.context import Context
 
     address, key = split_key(uri)
-    key = api_key or key or os.environ.get("TILED_API_KEY")
     with tiled_errors(address):
-        # First by hand: Tiled's client would go on trying for half a minute.
-        headers = {"Authorization": f"Apikey {key}"} if key else {}
-        answer = httpx.get(address, headers=headers, follow_redirects=True)
-        if answer.is_error:
-            raise PublishingError(_refusal(address, answer.status_code))
-        return from_uri(address, api_key=key)
+        httpx.get(address)  # Tiled's own first request would be tried for half a minute
+        context, path = Context.from_any_uri(address, api_key=api_key or key)
+        with ExitStack() as failed:
+            failed.callback(context.close)
+            security = context.server_info.authentication
+            if security.required and not (security.providers or context.authenticated):
+                raise PublishingError(
+                    f"Tiled at {address} asks for an API key: give it, or set TILED_API_KEY"
+                )
+            client = from_context(context, node_path_parts=path)
+            failed.pop_all()
+    return client
 
 
 def child(client: Any, *path: str) -> Any:

@@ -108,6 +108,7 @@ def _metadata(result: Result) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "frames": len(result.positions),
         "iteration": len(result.errors),
+        "likelihood_from": result.likelihood_from,
         "r_factor": result.residual,
         "object_pixel": result.object_pixel,
         "geometry": result.geometry.model_dump(mode="json"),

@@ -77,6 +77,7 @@ class LocalTiledServer:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                start_new_session=True,  # Ctrl-C pauses the RunEngine, and must not end the server
             )
         self._base_uri = self._start(self._process)
         return self

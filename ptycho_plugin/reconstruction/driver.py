@@ -64,6 +64,7 @@ class Reconstruction:
         self._statistics = _MeanFrame(geometry.frame_side)
         self._map = DifferenceMap(start)
         self._likelihood: MaximumLikelihood | None = None
+        self._likelihood_from: int | None = None
         self._blocks: list[Block] = []
         self._positions = np.zeros((0, 2))
         self._errors: list[float] = []
@@ -126,6 +127,7 @@ class Reconstruction:
             )
         began = perf_counter()
         self._likelihood = MaximumLikelihood(self._map.estimate, self._blocks)
+        self._likelihood_from = len(self._errors)
         for done in range(1, self.options.maximum_likelihood_iterations + 1):
             error = self._likelihood.step()
             self._record(error, "maximum likelihood")
@@ -148,6 +150,7 @@ class Reconstruction:
             positions_px=positions_px,
             trusted=trusted,
             errors=np.array(self._errors),
+            likelihood_from=len(self._errors) if self._likelihood_from is None else self._likelihood_from,
             residual=residual,
             geometry=self.geometry,
             options=self.options,

@@ -51,6 +51,8 @@ class Result:
         Where the object was illuminated enough to be judged.
     errors : ndarray, (iteration,), float64
         Difference map: distance between its two constraint sets. Maximum likelihood: R.
+    likelihood_from : int
+        Index in `errors` of the first maximum-likelihood iteration.
     residual : float
         R = sqrt(sum (sqrt(I) - sqrt(n))^2 / sum n) of object and probe over measured pixels.
     geometry : Geometry
@@ -67,6 +69,7 @@ class Result:
     positions_px: NDArray[np.float64]
     trusted: NDArray[np.bool_]
     errors: NDArray[np.float64]
+    likelihood_from: int
     residual: float
     geometry: Geometry
     options: ReconstructionOptions

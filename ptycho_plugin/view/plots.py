@@ -27,6 +27,7 @@ def figure_of_result(
     amplitude: NDArray[np.floating],
     probe: NDArray[np.complexfloating],
     errors: ArrayLike,
+    likelihood_from: int,
     pixel: float,
     title: str = "",
     positions_px: NDArray[np.float64] | None = None,
@@ -41,6 +42,8 @@ def figure_of_result(
         The first mode is shown: phase as hue, modulus as brightness.
     errors : array_like, (iteration,)
         Error per iteration.
+    likelihood_from : int
+        Index of the first maximum-likelihood iteration: from there on the error is R.
     pixel : float
         Object pixel in metres.
     title : str
@@ -60,7 +63,7 @@ def figure_of_result(
     draw_phase(axes["p"], phase[window], pixel)
     _draw_map(axes["a"], amplitude[window], pixel, "amplitude", "", "gray")
     draw_probe(axes["b"], probe[0], pixel)
-    draw_errors(axes["e"], errors)
+    draw_errors(axes["e"], errors, likelihood_from)
     figure.suptitle(title)
     return figure
 
@@ -96,10 +99,15 @@ def draw_probe(axes: Axes, probe: NDArray[np.complexfloating], pixel: float) -> 
     _finish(axes, "probe (hue: phase)", probe.shape, pixel)
 
 
-def draw_errors(axes: Axes, errors: ArrayLike) -> None:
-    """Draw the error per iteration on a logarithmic scale."""
+def draw_errors(axes: Axes, errors: ArrayLike, likelihood_from: int) -> None:
+    """Draw the error per iteration on a logarithmic scale, a line for each of the two engines."""
     values = np.asarray(errors, np.float64)
-    axes.semilogy(np.arange(1, values.size + 1), values, color="tab:blue", linewidth=1)
+    iterations = np.arange(1, values.size + 1)
+    parts = {"difference map: gap": np.s_[:likelihood_from], "maximum likelihood: R": np.s_[likelihood_from:]}
+    for label, part in parts.items():
+        if values[part].size:
+            axes.semilogy(iterations[part], values[part], label=label, linewidth=1.5)
+    axes.legend()
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())

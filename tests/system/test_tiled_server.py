@@ -32,6 +32,12 @@ def test_it_is_reached_with_its_key_only(tiled_server: LocalTiledServer) -> None
         connect(address, api_key="0" * 64)
 
 
+def test_a_missing_key_is_asked_for(tiled_server: LocalTiledServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TILED_API_KEY", raising=False)
+    with pytest.raises(PublishingError, match="asks for an API key"):
+        connect(split_key(tiled_server.uri)[0])
+
+
 def test_its_key_is_not_shown(tiled_server: LocalTiledServer, tiled: Any) -> None:
     assert list(tiled) is not None
     assert tiled_server.api_key not in repr(tiled_server)

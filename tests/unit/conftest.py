@@ -1,6 +1,7 @@
 """A world that remembers its exposures, for devices and plans."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ptycho_plugin.devices.assembly import assemble
 from ptycho_plugin.devices.beamline import Beamline
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import ZonePlate
+from ptycho_plugin.publishing.calibrations import ProbeRecord
 from ptycho_plugin.simulation.controls import Controls, Exposure
 
 SHAPE = (60, 52)
@@ -75,3 +77,35 @@ def make_beamline(world: CountingWorld, tmp_path: Any) -> MakeBeamline:
         )
 
     return make
+
+
+class MemoryStore:
+    """Calibrations without Tiled."""
+
+    def __init__(self) -> None:
+        self.probes: dict[str, ProbeRecord] = {}
+        self.masks: dict[str, Any] = {}
+
+    def store_probe(self, probe: Any, *, geometry: Any, date: datetime | None = None, **md: Any) -> str:
+        uid = f"probe-{len(self.probes)}"
+        self.probes[uid] = ProbeRecord(uid, probe, geometry, None, date or datetime.now(UTC), md)
+        return uid
+
+    def probe(self, uid: str) -> ProbeRecord:
+        return self.probes[uid]
+
+    def latest_probe(self) -> ProbeRecord:
+        return max(self.probes.values(), key=lambda record: record.date)
+
+    def store_mask(self, mask: Any) -> str:
+        version = f"mask-{len(self.masks)}"
+        self.masks[version] = mask
+        return version
+
+    def mask(self, version: str) -> Any:
+        return self.masks[version]
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()

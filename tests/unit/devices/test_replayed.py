@@ -1,5 +1,4 @@
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +10,8 @@ from ptycho_plugin.errors import InputError
 from ptycho_plugin.io import write_dataset
 
 
-class Store:
-    """Calibrations in memory."""
-
-    def __init__(self) -> None:
-        self.probes: dict[str, Any] = {}
-        self.masks: dict[str, Any] = {}
-
-    def store_probe(self, probe: Any, *, geometry: Any, md: Any) -> str:
-        self.probes["p"] = (probe, geometry, datetime.now(UTC), md)
-        return "p"
-
-    def store_mask(self, mask: Any) -> str:
-        self.masks["m"] = mask
-        return "m"
-
-
-def test_the_scan_of_a_file_is_the_beamlines_own(small_scan: Any, tmp_path: Path) -> None:
+def test_the_scan_of_a_file_is_the_beamlines_own(small_scan: Any, store: Any, tmp_path: Path) -> None:
     write_dataset(tmp_path / "scan.h5", small_scan)
-    store = Store()
     beamline = replayed_beamline(tmp_path / "scan.h5", tmp_path, calibrations=store)
     assert beamline.geometry == small_scan.geometry
     assert beamline.trajectory is not None
@@ -38,10 +20,10 @@ def test_the_scan_of_a_file_is_the_beamlines_own(small_scan: Any, tmp_path: Path
     assert beamline.stage.y.limits == pytest.approx((0.0, 0.4))
     assert beamline.stage.x.limits == pytest.approx((0.0, 0.6))
     assert beamline.detector.frame_shape == (16, 16)
-    np.testing.assert_array_equal(store.probes["p"][0], small_scan.probe)
-    np.testing.assert_array_equal(store.masks["m"], small_scan.mask)
-    assert beamline.start_probe == "p"
-    assert beamline.detector.mask_version.get() == "m"
+    np.testing.assert_array_equal(store.probe("probe-0").probe, small_scan.probe)
+    np.testing.assert_array_equal(store.mask("mask-0"), small_scan.mask)
+    assert beamline.start_probe == "probe-0"
+    assert beamline.detector.mask_version.get() == "mask-0"
 
 
 def test_without_calibrations_there_is_no_start_probe(small_scan: Any, tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from ptycho_plugin.errors import InputError
@@ -52,7 +54,5 @@ def test_a_read_only_folder_is_refused_beforehand(tmp_path):
 def test_a_relative_path_and_an_existing_file_will_do(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out.h5").touch()
-    from pathlib import Path
-
     check_writable(Path("out.h5"))
     assert [file.name for file in tmp_path.iterdir()] == ["out.h5"]

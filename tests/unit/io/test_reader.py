@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import h5py
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -41,6 +43,17 @@ def test_a_damaged_frame_is_refused_with_a_sentence(tmp_path, scan_bytes):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="is not a file"):
         read_dataset(tmp_path / "none.h5")
+
+
+def test_a_file_without_permission_is_refused_as_such(tmp_path, scan_bytes, monkeypatch):
+    (tmp_path / "scan.h5").write_bytes(scan_bytes)
+
+    def refuse(*_args, **_kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # root, as in a container, may open everything
+    with pytest.raises(InputError, match="Permission denied"):
+        read_dataset(tmp_path / "scan.h5")
 
 
 def test_a_folder_is_refused(tmp_path):

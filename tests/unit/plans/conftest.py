@@ -1,14 +1,11 @@
 """A RunEngine, and what it said."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from bluesky import RunEngine
 from event_model import DocumentNames, schema_validators
-
-from ptycho_plugin.publishing.calibrations import ProbeRecord
 
 
 @pytest.fixture
@@ -48,35 +45,3 @@ def documents(engine: RunEngine) -> Documents:
     documents = Documents()
     engine.subscribe(documents)
     return documents
-
-
-class MemoryStore:
-    """Calibrations without Tiled."""
-
-    def __init__(self) -> None:
-        self.probes: dict[str, ProbeRecord] = {}
-        self.masks: dict[str, Any] = {}
-
-    def store_probe(self, probe: Any, *, geometry: Any, date: datetime | None = None, **md: Any) -> str:
-        uid = f"probe-{len(self.probes)}"
-        self.probes[uid] = ProbeRecord(uid, probe, geometry, None, date or datetime.now(UTC), md)
-        return uid
-
-    def probe(self, uid: str) -> ProbeRecord:
-        return self.probes[uid]
-
-    def latest_probe(self) -> ProbeRecord:
-        return max(self.probes.values(), key=lambda record: record.date)
-
-    def store_mask(self, mask: Any) -> str:
-        version = f"mask-{len(self.masks)}"
-        self.masks[version] = mask
-        return version
-
-    def mask(self, version: str) -> Any:
-        return self.masks[version]
-
-
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()

@@ -73,7 +73,9 @@ def test_a_run_says_all_that_a_reconstruction_needs(
 
 def test_the_centre_moves_the_trajectory(engine: RunEngine, make_beamline: Any, world: Any) -> None:
     engine(ptycho_scan(make_beamline(), trajectory=SMALL, centre_um=(1.0, -2.0)))
-    np.testing.assert_allclose([place for place, _ in world.exposures], SMALL.offsets_um() + (1.0, -2.0))
+    np.testing.assert_allclose(
+        [place for place, _ in world.exposures], np.add(SMALL.offsets_um(), (1.0, -2.0))
+    )
 
 
 def test_the_beamlines_own_trajectory_is_the_default(
@@ -97,7 +99,7 @@ def test_a_refused_scan_opens_no_run_and_no_shutter(
 def test_the_preflight_is_printed_and_kept(
     engine: RunEngine, documents: Any, make_beamline: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine(ptycho_scan(make_beamline(), trajectory=SMALL, sample={"name": "OCT", "thickness_um": 24}))
+    engine(ptycho_scan(make_beamline(), trajectory=SMALL, sample={"name": "OCT", "thickness_um": 240}))
     assert "Preflight" in capsys.readouterr().out
     (start,) = documents.of("start")
     assert start["preflight"]["depth_of_focus"]["level"] == "warning"

@@ -9,6 +9,7 @@ import pytest
 from bluesky import RunEngine
 from bluesky.utils import FailedStatus, InvalidCommand, Msg, RunEngineInterrupted
 
+from ptycho_plugin.devices.hdf5_frames import FrameFile
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.plans.acquisition import acquire
 from ptycho_plugin.plans.stubs import expose_point, go_to
@@ -91,6 +92,29 @@ def test_pauses_at_any_time_expose_no_point_twice(
             timer.cancel()
             timer.join()
     assert pauses
+    assert_exposed_once(world, documents)
+
+
+def test_a_frame_is_read_when_it_is_on_disk_and_not_before(
+    engine: RunEngine, documents: Any, make_beamline: Any, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, paused = FrameFile.append, [threading.Event() for _ in POINTS]
+
+    def slow_append(file: FrameFile, frame: Any) -> None:
+        engine.request_pause()
+        paused[len(file)].wait(timeout=10)
+        threading.Event().wait(0.2)
+        append(file, frame)
+
+    monkeypatch.setattr(FrameFile, "append", slow_append)
+    proceed = lambda: engine(scan(make_beamline()))  # noqa: E731  replaced below
+    for seen in paused:
+        with pytest.raises(RunEngineInterrupted):
+            proceed()
+        assert not world.is_open
+        seen.set()
+        proceed = engine.resume
+    proceed()
     assert_exposed_once(world, documents)
 
 

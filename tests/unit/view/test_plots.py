@@ -26,6 +26,7 @@ def _figure(**changes):
         "amplitude": np.ones((96, 128)),
         "probe": rng.normal(size=(1, 32, 32, 2)).view(complex)[..., 0],
         "errors": [0.5, 0.3, 0.2],
+        "likelihood_from": 2,
         "pixel": PIXEL,
         "title": "run 1",
     }
@@ -37,7 +38,7 @@ def test_the_picture_shows_phase_amplitude_probe_and_errors():
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[:3] == ["phase", "amplitude", "probe (hue: phase)"]
     assert figure.axes[3].get_yscale() == "log"
-    assert list(figure.axes[3].lines[0].get_ydata()) == [0.5, 0.3, 0.2]
+    assert [list(line.get_ydata()) for line in figure.axes[3].lines] == [[0.5, 0.3], [0.2]]
     assert figure.get_suptitle() == "run 1"
     assert "rad" in [axes.get_ylabel() for axes in figure.axes]
 
@@ -92,10 +93,11 @@ def test_a_probe_s_phase_is_its_hue():
     assert np.argmax(colours, axis=-1).tolist() == [[0, 1], [2, 0]]  # red, green, blue
 
 
-def test_the_error_curve_starts_at_iteration_one():
+@pytest.mark.parametrize(("likelihood_from", "iterations"), [(0, [[1, 2]]), (1, [[1], [2]]), (2, [[1, 2]])])
+def test_error_curves_start_at_iteration_one_and_engines_stay_apart(likelihood_from, iterations):
     figure = Figure()
-    draw_errors(figure.add_subplot(), [0.4, 0.2])
-    assert list(figure.axes[0].lines[0].get_xdata()) == [1, 2]
+    draw_errors(figure.add_subplot(), [0.4, 0.2], likelihood_from)
+    assert [list(line.get_xdata()) for line in figure.axes[0].lines] == iterations
 
 
 @given(st.floats(1e-3, 1e6))

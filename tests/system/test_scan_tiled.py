@@ -1,0 +1,54 @@
+"""A scan with a RunEngine into a real Tiled server, and back from it alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bluesky import RunEngine
+
+from ptycho_plugin.callbacks.raw_run import raw_run_writer
+from ptycho_plugin.devices import simulated_beamline
+from ptycho_plugin.plans import background_frames, ptycho_scan
+from ptycho_plugin.publishing.calibrations import CalibrationStore
+from ptycho_plugin.publishing.raw import dataset_from_tiled
+from ptycho_plugin.simulation.options import SimulationOptions
+from ptycho_plugin.trajectory import ConcentricRings
+
+SMALL = ConcentricRings(height_um=0.4, width_um=0.4)
+
+
+@pytest.fixture
+def engine(tiled: Any, tmp_path: Path) -> Iterator[RunEngine]:
+    engine = RunEngine({})
+    engine.subscribe(raw_run_writer(tiled, tmp_path))
+    yield engine
+    engine.loop.call_soon_threadsafe(engine.loop.stop)
+    engine._th.join()
+    engine.loop.close()
+
+
+def test_a_scan_with_a_stored_probe_and_mask_comes_back(
+    engine: RunEngine, tiled: Any, data_folder: Path
+) -> None:
+    store = CalibrationStore(tiled)
+    options = SimulationOptions(hot_pixels=200, jitter_between_nm=10)
+    beamline = simulated_beamline(data_folder, calibrations=store, time_factor=0, options=options)
+    assert beamline.optic is not None
+    store.store_probe(beamline.optic.probe(beamline.geometry), geometry=beamline.geometry)
+
+    (background,) = engine(background_frames(beamline, frames=2))
+    (uid,) = engine(ptycho_scan(beamline, trajectory=SMALL, probe="latest", background_run=background))
+
+    dataset = dataset_from_tiled(tiled, uid)
+    planned = SMALL.offsets_um() * 1e-6
+    assert dataset.frames.shape == (len(planned), 192, 192)
+    assert 2e-9 < np.abs(dataset.positions - planned).max() < 50e-9
+    assert dataset.frames[0, 96 + 15, 96] > 100
+    version = tiled["raw", uid].metadata["start"]["ptycho"]["mask_version"]
+    rows, columns = slice(945 - 96, 945 + 96), slice(737 - 96, 737 + 96)
+    np.testing.assert_array_equal(dataset.mask, store.mask(version)[rows, columns])
+    assert not dataset.mask.all()
+    frames = tiled["raw", uid, "primary"]["pilatus_image"]
+    assert frames.shape == (len(planned), 1679, 1475)
