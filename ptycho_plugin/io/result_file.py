@@ -43,8 +43,8 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
     ``object`` (row, column) and ``probe`` (mode, row, column) are complex64, ``phase`` (radians)
     and ``amplitude`` float32, ``positions`` (frame, 2) metres, ``positions_px`` (frame, 2) the
     top-left pixel, with its fraction, of each frame's patch in ``object``, ``error`` (iteration,)
-    (its attribute ``likelihood_from`` the first one of maximum likelihood) and ``residual`` as in `Result`; ``geometry`` holds scalars with their units and ``provenance``
-    is JSON.
+    (its attribute ``likelihood_from`` as in `Result`) and ``residual``; ``geometry`` holds scalars
+    with their units and ``provenance`` is JSON.
     """
     with replacing(Path(path)) as part, h5py.File(part, "w") as file:
         file.attrs.update(conventions=CONVENTIONS, device=result.device, seconds=result.seconds)

@@ -107,7 +107,8 @@ def draw_errors(axes: Axes, errors: ArrayLike, likelihood_from: int) -> None:
     for label, part in parts.items():
         if values[part].size:
             axes.semilogy(iterations[part], values[part], label=label, linewidth=1.5)
-    axes.legend()
+    if axes.lines:
+        axes.legend()
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
