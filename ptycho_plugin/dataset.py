@@ -100,7 +100,8 @@ def _check_values(scan: PtychoDataset) -> None:
         frame, row, column = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
         raise InputError(
             f"{scan.source}: pixel ({row}, {column}) of frame {frame} counts "
-            f"{scan.frames[frame, row, column]}; a count must be a finite number >= 0, or the mask must exclude it"
+            f"{scan.frames[frame, row, column]}; a count must be a finite number >= 0, "
+            "or the mask must exclude it"
         )
     if not valid.any():
         raise InputError(f"{scan.source}: the mask excludes every pixel")

@@ -106,9 +106,10 @@ def draw_errors(axes: Axes, errors: ArrayLike, likelihood_from: int) -> None:
     parts = {"difference map: gap": np.s_[:likelihood_from], "maximum likelihood: R": np.s_[likelihood_from:]}
     for label, part in parts.items():
         if values[part].size:
-            axes.semilogy(iterations[part], values[part], label=label, linewidth=1.5)
+            axes.plot(iterations[part], values[part], label=label, linewidth=1.5)
     if axes.lines:
         axes.legend()
+    axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())

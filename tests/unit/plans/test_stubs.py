@@ -95,6 +95,26 @@ def test_pauses_at_any_time_expose_no_point_twice(
     assert_exposed_once(world, documents)
 
 
+@pytest.mark.parametrize("device", ["detector", "encoder", "flux"])
+def test_a_pause_in_the_middle_of_a_reading_loses_nothing(
+    engine: RunEngine, documents: Any, make_beamline: Any, world: Any, monkeypatch: Any, device: str
+) -> None:
+    beamline = make_beamline()
+    readable = getattr(beamline, device)
+    describe, pauses = readable.describe, []
+
+    def describe_and_pause() -> Any:
+        if not pauses:
+            pauses.append(engine.loop.create_task(engine._request_pause_coro()))
+        return describe()
+
+    monkeypatch.setattr(readable, "describe", describe_and_pause)
+    with pytest.raises(RunEngineInterrupted):
+        engine(scan(beamline))
+    engine.resume()
+    assert_exposed_once(world, documents)
+
+
 def test_a_frame_is_read_when_it_is_on_disk_and_not_before(
     engine: RunEngine, documents: Any, make_beamline: Any, world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
