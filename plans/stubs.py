@@ -57,7 +57,7 @@ def record(readables: list[Readable[Any]], stream: str) -> MsgGenerator[None]:
     yield from bps.create(stream)
     for readable in readables:
         reading = yield from bps.read(readable)
-        if False:  # a pause cancelled it, before it was added to the event
+        if reading is None:  # a pause cancelled it, before it was added to the event
             yield from bps.read(readable)
     yield from bps.save()
 
