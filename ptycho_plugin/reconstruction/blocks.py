@@ -31,8 +31,9 @@ class Block:
         Expected sum of (sqrt(n) - sqrt(I))^2 for Poisson counts n of mean I.
     corners : ndarray, (frame, 2), int64
         First object pixel ``(row, column)`` of each frame's patch.
-    shifts : ndarray, (frame, 1, row, column), complex64, or None
-        Far-field factors of the sub-pixel part of the positions; None on the pixel grid.
+    shifts : ndarray, (frame, 2, side), complex64, or None
+        Far-field factors, of rows and of columns, of the sub-pixel part of the positions; None on
+        the pixel grid.
     exit_waves : ndarray, (frame, mode, row, column), complex64
         Room for the engine: exit waves, or their far fields.
     power : float
@@ -101,4 +102,4 @@ def _split(
     fractions = positions_px - corners
     if np.abs(fractions).max() <= ON_GRID_PX:
         return corners, None
-    return corners, shift_phases(fractions, side)[:, None]
+    return corners, shift_phases(fractions, side)

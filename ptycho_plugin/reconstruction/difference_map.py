@@ -27,6 +27,9 @@ from ptycho_plugin.reconstruction.parallel import for_each_share
 FLOOR = 1e-3
 """Share of the largest illumination that regularises a division by the illumination."""
 
+DARK = np.float32(1e-6)
+"""Amplitude below which a wave has no phase to keep, and stays dark."""
+
 
 class DifferenceMap:
     """The difference map on the frames that were added so far.
@@ -154,7 +157,7 @@ def nearest_measured(far: NDArray[np.complex64], block: Block) -> NDArray[np.com
     distance = np.einsum("frc,frc->f", excess, excess)
     move = 1 - np.sqrt(np.minimum(1, block.noise_power / np.maximum(distance, np.finfo(np.float32).tiny)))
     excess *= move.astype(np.float32)[:, None, None]
-    far *= (1 - excess / np.maximum(modulus, np.finfo(np.float32).tiny))[:, None]
+    far *= (1 - excess / np.maximum(modulus, DARK))[:, None]
     return far
 
 

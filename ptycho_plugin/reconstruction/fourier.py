@@ -30,7 +30,9 @@ def detector_order(frames: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def shift_phases(fractions: NDArray[np.float64], side: int) -> NDArray[np.complex64]:
-    """Return the far-field factors ``(frame, row, column)`` that move a wave by fractions of a pixel.
+    """Return the far-field factors that move a wave by fractions of a pixel.
+
+    The factor of a far-field pixel is the product of its row's and its column's.
 
     Parameters
     ----------
@@ -38,7 +40,10 @@ def shift_phases(fractions: NDArray[np.float64], side: int) -> NDArray[np.comple
         Shift ``(row, column)`` in pixels; a growing shift moves to growing indices.
     side : int
         Rows and columns of the wave.
+
+    Returns
+    -------
+    ndarray, (frame, 2, side), complex64
+        Factors of the rows, then of the columns.
     """
-    frequency = np.fft.fftfreq(side)
-    rows, columns = (np.exp(-2j * np.pi * fractions[:, axis, None] * frequency) for axis in (0, 1))
-    return (rows[:, :, None] * columns[:, None, :]).astype(np.complex64)
+    return np.exp(-2j * np.pi * fractions[:, :, None] * np.fft.fftfreq(side)).astype(np.complex64)

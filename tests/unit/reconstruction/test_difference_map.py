@@ -54,6 +54,15 @@ def test_waves_within_the_noise_stay_and_others_stop_at_its_edge():
     assert np.sum((np.abs(after[1]) - 10) ** 2) == pytest.approx(0.25 * 256, rel=1e-4)
 
 
+def test_a_wave_without_a_phase_stays_dark(noiseless_block):
+    """A far field that underflows where photons were counted must not become NaN."""
+    far = random_far(noiseless_block)
+    far[:, :, 3, 3] = 1e-25
+    after = nearest_measured(far, noiseless_block)
+    assert np.isfinite(after).all()
+    np.testing.assert_allclose(after[:, :, 3, 3], 0, atol=1e-6)
+
+
 def test_overlap_of_true_waves_is_the_truth(known_estimate, known_blocks):
     engine = DifferenceMap(known_estimate)
     engine.add(known_blocks, power=known_estimate.probe_power)
