@@ -16,9 +16,9 @@ from bluesky.protocols import (
     WritesStreamAssets,
 )
 
+from ptycho_plugin.dataset import COUNTER_LIMIT
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
-from ptycho_plugin.io.checks import COUNTER_LIMIT
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign
 from ptycho_plugin.trajectory import Trajectory
@@ -139,6 +139,8 @@ class Beamline:
         On the sample, unattenuated.
     focus_size : float, optional
         The stated diameter of the illumination in metres, for the sampling that is reported.
+    slit_gaps_um : (float, float), optional
+        Openings (row, column) of the slits that set the coherence; kept with every run and probe.
     detector_limits : DetectorLimits
     places : mapping of str to (float, float)
         Coarse positions (row, column) in micrometres: "sample", "specimen", "empty".
@@ -165,6 +167,7 @@ class Beamline:
     orientation: DetectorOrientation = DetectorOrientation.AS_IS
     position_sign: PositionSign = PositionSign.PROBE
     focus_size: float | None = None
+    slit_gaps_um: tuple[float, float] | None = None
     detector_limits: DetectorLimits = DetectorLimits()
     places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     calibrations: CalibrationStore | None = None

@@ -68,7 +68,8 @@ def replayed_beamline(
         start_probe=_kept_probe(dataset, calibrations),
     )
     if calibrations is not None:
-        valid = np.all(np.broadcast_to(dataset.mask, dataset.frames.shape), axis=0)
+        # What is invalid in some frames only is marked in those frames.
+        valid = np.any(np.broadcast_to(dataset.mask, dataset.frames.shape), axis=0)
         beamline.detector.mask_version.set(calibrations.store_mask(valid)).wait()
     return beamline
 

@@ -28,6 +28,7 @@ def simulated_beamline(
     geometry: Geometry = PUBLISHED_GEOMETRY,
     optic: ZonePlate = ZonePlate(),  # noqa: B008  frozen
     options: SimulationOptions = SimulationOptions(),  # noqa: B008  frozen
+    slit_gaps_um: tuple[float, float] | None = None,
 ) -> Beamline:
     """Return a beamline whose frames are computed where its stages stand.
 
@@ -44,6 +45,8 @@ def simulated_beamline(
         Nominal; the true one differs by ``options.optic_error``.
     options : SimulationOptions
         What the world does besides ideal diffraction, and its seed.
+    slit_gaps_um : (float, float), optional
+        To be recorded; what slits do to the coherence is ``options.source_fwhm_nm``.
     """
     from ptycho_plugin.simulation.specimens import EMPTY, FILM, TEST_SPECIMEN
     from ptycho_plugin.simulation.world import SimulatedWorld
@@ -61,6 +64,7 @@ def simulated_beamline(
         position_sign=options.position_sign,
         photons_per_second=options.photons_per_second,
         focus_size=PUBLISHED_FOCUS_SIZE,
+        slit_gaps_um=slit_gaps_um,
         places={
             "sample": world.places[FILM],
             "specimen": world.places[TEST_SPECIMEN],

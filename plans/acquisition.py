@@ -89,5 +89,6 @@ def start_metadata(beamline: Beamline, scan: ScanMetadata, plan_name: str, num_p
         "num_points": num_points,
         "num_intervals": num_points - 1,
         "hints": {"dimensions": [(axes, "primary")]},
+        **({"slit_gaps_um": list(beamline.slit_gaps_um)} if beamline.slit_gaps_um else {}),
         **scan.to_start(),
     }

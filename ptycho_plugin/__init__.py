@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from ptycho_plugin.geometry import Geometry
     from ptycho_plugin.io import read_dataset
     from ptycho_plugin.optics import ZonePlate
-    from ptycho_plugin.plans import background_frames, find_beam_centre, probe_calibration, ptycho_scan
+    from ptycho_plugin.plans import (
+        Sample,
+        background_frames,
+        find_beam_centre,
+        probe_calibration,
+        ptycho_scan,
+    )
     from ptycho_plugin.publishing.calibrations import CalibrationStore
     from ptycho_plugin.publishing.raw import dataset_from_tiled
     from ptycho_plugin.publishing.server import LocalTiledServer
@@ -31,6 +37,7 @@ _HOME = {
     "LocalTiledServer": "publishing.server",
     "PtychoDataset": "dataset",
     "ReconstructionOptions": "reconstruction",
+    "Sample": "plans",
     "ZonePlate": "optics",
     "background_frames": "plans",
     "dataset_from_tiled": "publishing.raw",
@@ -52,6 +59,7 @@ __all__ = [
     "LocalTiledServer",
     "PtychoDataset",
     "ReconstructionOptions",
+    "Sample",
     "ZonePlate",
     "background_frames",
     "dataset_from_tiled",

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
 
+COUNTER_LIMIT = 2**20 - 1
+"""Largest count of a Pilatus pixel, 20 bits deep: the value of bad and of saturated pixels."""
+
 NOT_MEASURED = -1.0
 """Value of a pixel without a measurement in `PtychoDataset.intensities`."""
 

@@ -63,14 +63,48 @@ class RecordedPositions(BaseModel):
 
     @property
     def step_um(self) -> float:
-        """Median distance from a point to its nearest neighbour."""
-        from scipy.spatial import cKDTree
+        """Largest step that joins the points to one scan, see `widest_step`."""
+        return widest_step(self.offsets_um())
 
-        points = self.offsets_um()
-        if len(points) == 1:
-            return 0.0
-        distances, _ = cKDTree(points).query(points, k=[2])
-        return float(np.median(distances))
+
+def widest_step(points: NDArray[np.float64]) -> float:
+    """Return the longest edge of the minimum spanning tree of points ``(point, 2)``.
+
+    Exposures that share the object over this distance hang together, whatever their order; 0
+    where there is only one place.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import minimum_spanning_tree
+    from scipy.spatial import Delaunay
+
+    places = np.unique(points, axis=0)
+    extent = np.ptp(places, axis=0).max()
+    if extent == 0:
+        return 0.0
+    # The tree is part of a triangulation, which points on one line have only with others outside it.
+    outside = places[0] + 10 * extent * np.array([[-1, -1], [-1, 2], [2, -1]])
+    corners = np.concatenate([places, outside])
+    starts, ends = Delaunay(corners).vertex_neighbor_vertices
+    lengths = np.hypot(*(corners[ends] - np.repeat(corners, np.diff(starts), axis=0)).T)
+    edges = csr_array((lengths, ends, starts))[: len(places), : len(places)]
+    return float(minimum_spanning_tree(edges).max())
+
+
+def typical_step(points: NDArray[np.float64]) -> float:
+    """Return the median distance from a place to the nearest other one, 0 where there is only one.
+
+    Parameters
+    ----------
+    points : ndarray, (point, 2)
+        Places that come more than once count once.
+    """
+    from scipy.spatial import cKDTree
+
+    places = np.unique(points, axis=0)
+    if len(places) == 1:
+        return 0.0
+    distances, _ = cKDTree(places).query(places, k=[2])
+    return float(np.median(distances))
 
 
 Trajectory = Annotated[ConcentricRings | RecordedPositions, Field(discriminator="kind")]

@@ -1,9 +1,11 @@
 """What tests of every kind share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bluesky import RunEngine
 from hypothesis import settings
 
 from ptycho_plugin.dataset import PtychoDataset
@@ -22,6 +24,18 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the recorded scans are not at {folder}")
     return folder
+
+
+@pytest.fixture
+def engine() -> Iterator[RunEngine]:
+    """A RunEngine whose thread has ended when the test has."""
+    engine = RunEngine({})
+    yield engine
+    if engine.state != "idle":
+        engine.halt()
+    engine.loop.call_soon_threadsafe(engine.loop.stop)
+    engine._th.join()
+    engine.loop.close()
 
 
 @pytest.fixture

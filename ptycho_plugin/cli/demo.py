@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ptycho_plugin.cli.bars import ReconstructionBar, ScanBar, progress_bars
-from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.errors import InputError, PublishingError
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.trajectory import ConcentricRings, Trajectory
 
 if TYPE_CHECKING:
     from ptycho_plugin.live.outcome import LiveOutcome
@@ -29,21 +31,57 @@ def run_demo(
 
     Example: ptycho demo -o demo-output
     """
+    print(json.dumps(demonstrate(output)))
+
+
+def demonstrate(
+    output: Path,
+    trajectory: Trajectory = ConcentricRings(),  # noqa: B008  frozen
+    options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
+    time_factor: float = 1.0,
+) -> dict[str, Any]:
+    """Run the whole path on simulated devices and return its figures.
+
+    Parameters
+    ----------
+    output : Path
+        Folder for frames, Tiled's storage, the spool and the picture.
+    trajectory : Trajectory
+    options : ReconstructionOptions
+    time_factor : float
+        Duration of a simulated second in seconds.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    PublishingError
+        If there is no phase map in the end.
+    """
     from ptycho_plugin.publishing.server import LocalTiledServer
     from ptycho_plugin.view.plots import save_png
 
     frames = output / "frames"
-    frames.mkdir(parents=True, exist_ok=True)
+    try:
+        frames.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{frames} cannot be made: {error.strerror}; name another --output") from error
     with LocalTiledServer(output / "tiled", readable=[frames]) as server:
-        outcome = _scan(server, frames, output / "spool")
+        outcome = _scan(server, output, trajectory, options, time_factor)
         if outcome.tiled_path is None:
             raise PublishingError(f"no phase map of run {outcome.uid}: {outcome.error}")
         reconstruction = server.client()["reconstructions"][outcome.uid]
         save_png(reconstruction.plot(), output / PICTURE)
-        print(json.dumps(_summary(outcome, reconstruction, _score(reconstruction))))
+        return _figures(outcome, reconstruction, _score(reconstruction))
 
 
-def _scan(server: LocalTiledServer, frames: Path, spool: Path) -> LiveOutcome:
+def _scan(
+    server: LocalTiledServer,
+    output: Path,
+    trajectory: Trajectory,
+    options: ReconstructionOptions,
+    time_factor: float,
+) -> LiveOutcome:
     from bluesky import RunEngine
 
     from ptycho_plugin.callbacks import LiveReconstruction, raw_run_writer
@@ -52,13 +90,14 @@ def _scan(server: LocalTiledServer, frames: Path, spool: Path) -> LiveOutcome:
     from ptycho_plugin.publishing.calibrations import CalibrationStore
 
     client = server.client()
+    frames, spool = output / "frames", output / "spool"
+    beamline = simulated_beamline(frames, calibrations=CalibrationStore(client), time_factor=time_factor)
     RE = RunEngine({})  # noqa: N806  everybody's name for it
     with progress_bars() as bars:
         live = LiveReconstruction(server.uri, spool, frames, on_progress=ReconstructionBar(bars))
         for callback in (ScanBar(bars), raw_run_writer(client, spool), live):
             RE.subscribe(callback)
-        beamline = simulated_beamline(frames, calibrations=CalibrationStore(client))
-        RE(ptycho_scan(beamline))
+        RE(ptycho_scan(beamline, trajectory=trajectory, options=options))
         return live.wait()
 
 
@@ -69,27 +108,25 @@ def _score(reconstruction: PtychoReconstruction) -> Score:
 
     geometry = reconstruction.geometry
     truth = SimulatedWorld(geometry).truth(FILM)
+    positions = reconstruction.positions
     return score(
         reconstruction.object,
         reconstruction.positions_px,
         truth.transmission,
-        truth.positions_px(reconstruction.positions, geometry.frame_side),
+        truth.positions_px(positions, geometry.frame_side),
         truth.pixel,
+        field=min(3e-6, 0.75 * float((positions.max(axis=0) - positions.min(axis=0)).min())),
     )
 
 
-def _summary(outcome: LiveOutcome, reconstruction: PtychoReconstruction, found: Score) -> dict[str, Any]:
+def _figures(outcome: LiveOutcome, reconstruction: PtychoReconstruction, found: Score) -> dict[str, Any]:
+    seconds = {"first_map_s": outcome.first_map_s, "final_map_s": outcome.final_map_s}
     return {
         "points": len(reconstruction.positions),
         "run_uid": outcome.uid,
-        "first_map_s": _rounded(outcome.first_map_s),
-        "final_map_s": _rounded(outcome.final_map_s),
-        "phase_error": _rounded(found.phase_error),
-        "phase_error_smooth": _rounded(found.phase_error_smooth),
-        "frc_05_nm": _rounded(found.frc_05_nm),
+        **{name: None if value is None else round(value, 2) for name, value in seconds.items()},
+        "phase_error": round(found.phase_error, 4),
+        "phase_error_smooth": round(found.phase_error_smooth, 4),
+        "frc_05_nm": round(found.frc_05_nm, 2),
         "tiled_path": outcome.tiled_path,
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

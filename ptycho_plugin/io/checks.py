@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from scipy.spatial import cKDTree
 
-from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.dataset import COUNTER_LIMIT, PtychoDataset
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
-
-COUNTER_LIMIT = 2**20 - 1
-"""Largest count of a Pilatus pixel: the value of bad and of saturated pixels."""
+from ptycho_plugin.trajectory import typical_step, widest_step
 
 ENERGY_RANGE_EV = (20.0, 500e3)
 WAVELENGTH_RANGE = (1e-12, 1e-7)
@@ -107,14 +104,14 @@ def check_scan_size(scan: PtychoDataset) -> None:
     Raises
     ------
     InputError
-        With the extent and the unit that the positions most likely are in.
+        With the extent and the unit that the positions most likely are in, or with the frame
+        that is far from all others.
     """
     extent = float(np.ptp(scan.positions, axis=0).max())
-    step = _typical_step(scan.positions)
+    step = typical_step(scan.positions)
     field = scan.geometry.illuminated_field
-    # Ten fields, not one: near-field frames see more than lambda z / pixel.
-    if extent >= scan.geometry.object_pixel and step <= 10 * field:
-        return
+    if extent >= scan.geometry.object_pixel and step <= field:
+        return _check_gaps(scan)
     raise InputError(
         f"{scan.source}: positions extend over {extent:.3g} m in steps of {step:.3g} m, where one frame sees "
         f"{field:.3g} m and one object pixel is {scan.geometry.object_pixel:.3g} m; "
@@ -122,13 +119,18 @@ def check_scan_size(scan: PtychoDataset) -> None:
     )
 
 
-def _typical_step(positions: NDArray[np.float64]) -> float:
-    """Return the median distance to the nearest other place, 0 where there is only one."""
-    places = np.unique(positions, axis=0)
-    if len(places) == 1:
-        return 0.0
-    distance, _ = cKDTree(places).query(places, k=[2])
-    return float(np.median(distance))
+def _check_gaps(scan: PtychoDataset) -> None:
+    """Refuse a scan whose parts no frame joins: a stray position would make the object huge."""
+    gap, field = widest_step(scan.positions), scan.geometry.illuminated_field
+    if gap <= field:
+        return
+    from_middle = np.hypot(*(scan.positions - np.median(scan.positions, axis=0)).T)
+    frame = int(np.argmax(from_middle))
+    row, column = scan.positions[frame]
+    raise InputError(
+        f"{scan.source}: frame {frame} at ({row:.3g}, {column:.3g}) m is beyond a gap of {gap:.3g} m in the "
+        f"scan, where one frame sees {field:.3g} m; correct its position, or leave the frames beyond it out"
+    )
 
 
 def _likely_unit(step: float, geometry: Geometry) -> str:

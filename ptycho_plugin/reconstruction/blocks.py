@@ -48,6 +48,11 @@ class Block:
     exit_waves: NDArray[np.complex64]
     power: float
 
+    @property
+    def frames(self) -> int:
+        """Frames in this block."""
+        return len(self.corners)
+
 
 def make_blocks(
     intensities: NDArray[np.float32],

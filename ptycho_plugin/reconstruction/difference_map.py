@@ -19,8 +19,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_plugin.reconstruction import kernels
 from ptycho_plugin.reconstruction.blocks import Block
-from ptycho_plugin.reconstruction.estimate import Estimate, Views, in_order, intensity
+from ptycho_plugin.reconstruction.estimate import Estimate, add_probes, in_order, probes_of, room_for
 from ptycho_plugin.reconstruction.fourier import to_detector, to_sample
 from ptycho_plugin.reconstruction.parallel import for_each_share
 
@@ -59,13 +60,13 @@ class DifferenceMap:
         probe_far = to_detector(self.estimate.probe.copy())
 
         def enter(share: Sequence[Block]) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-            sums = np.zeros_like(self._waves), np.zeros_like(self._illumination)
+            waves, illumination = np.zeros_like(self._waves), np.zeros_like(self._illumination)
+            room = room_for(self.estimate.probe)
             for block in share:
-                views = Views(block)
-                probes = views.probes(probe_far)
-                block.exit_waves[...] = probes * views.patches(self.estimate.object)
-                _add_overlap(sums, views, probes, block.exit_waves)
-            return sums
+                probes = probes_of(block, probe_far, room)
+                kernels.exit_waves(probes, self.estimate.object, block.corners, block.exit_waves)
+                kernels.add_overlap(block.exit_waves, probes, block.corners, waves, illumination)
+            return waves, illumination
 
         waves, illumination = in_order(for_each_share(enter, blocks))
         self._waves += waves
@@ -106,35 +107,32 @@ class DifferenceMap:
 
         def project(share: Sequence[Block]) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
             far = np.zeros_like(self.estimate.probe)
-            weight = np.zeros(far.shape[-2:], np.float32)
+            transmission = np.zeros(far.shape[-2:], np.float32)
+            room = room_for(far)
             for block in share:
-                views = Views(block)
-                patches = views.patches(object_)
-                views.add_probes(far, patches.conj() * block.exit_waves)
-                weight += intensity(patches).sum(axis=0)
-            return far, weight
+                add_probes(block, block.exit_waves, object_, far, transmission, room)
+            return far, transmission
 
-        far, weight = in_order(for_each_share(project, self._blocks))
-        return to_sample(far) / np.maximum(weight, np.float32(FLOOR * weight.max()))
+        far, transmission = in_order(for_each_share(project, self._blocks))
+        return to_sample(far) / np.maximum(transmission, np.float32(FLOOR * transmission.max()))
 
     def _reflect(self) -> float:
         """Move the exit waves, and collect the overlap sums of the next iteration on the way."""
         probe_far = to_detector(self.estimate.probe.copy())
 
         def move(share: Sequence[Block]) -> tuple[NDArray[np.complex64], NDArray[np.float32], float, float]:
-            sums = np.zeros_like(self._waves), np.zeros_like(self._illumination)
+            waves, illumination = np.zeros_like(self._waves), np.zeros_like(self._illumination)
             distance = power = 0.0
+            probes_room, reflected_room = room_for(self.estimate.probe), room_for(self.estimate.probe)
             for block in share:
-                views = Views(block)
-                probes = views.probes(probe_far)
-                overlap = probes * views.patches(self.estimate.object)
-                step = to_sample(nearest_measured(to_detector(2 * overlap - block.exit_waves), block))
-                step -= overlap
-                np.add(block.exit_waves, step, out=block.exit_waves)
-                _add_overlap(sums, views, probes, block.exit_waves)
-                distance += float(np.vdot(step, step).real)
+                probes = probes_of(block, probe_far, probes_room)
+                overlap = probes, self.estimate.object, block.corners
+                reflected = reflected_room[: block.frames]
+                kernels.reflect(*overlap, block.exit_waves, reflected)
+                nearest = to_sample(nearest_measured(to_detector(reflected), block))
+                distance += kernels.advance(block.exit_waves, nearest, *overlap, waves, illumination)
                 power += block.power
-            return *sums, distance, power
+            return waves, illumination, distance, power
 
         self._waves, self._illumination, distance, power = in_order(for_each_share(move, self._blocks))
         return float(np.sqrt(distance / power))
@@ -152,21 +150,5 @@ def nearest_measured(far: NDArray[np.complex64], block: Block) -> NDArray[np.com
     far : ndarray, (frame, mode, row, column), complex64
     block : Block
     """
-    modulus = np.sqrt(intensity(far))
-    excess = np.where(block.measured, modulus - block.amplitudes, np.float32(0))
-    distance = np.einsum("frc,frc->f", excess, excess)
-    move = 1 - np.sqrt(np.minimum(1, block.noise_power / np.maximum(distance, np.finfo(np.float32).tiny)))
-    excess *= move.astype(np.float32)[:, None, None]
-    far *= (1 - excess / np.maximum(modulus, DARK))[:, None]
+    kernels.nearest_measured(far, block.amplitudes, block.measured, block.noise_power, DARK)
     return far
-
-
-def _add_overlap(
-    sums: tuple[NDArray[np.complex64], NDArray[np.float32]],
-    views: Views,
-    probes: NDArray[np.complex64],
-    exit_waves: NDArray[np.complex64],
-) -> None:
-    waves, illumination = sums
-    views.add_patches(waves, (probes.conj() * exit_waves).sum(axis=1))
-    views.add_patches(illumination, intensity(probes))

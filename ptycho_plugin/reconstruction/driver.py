@@ -36,7 +36,8 @@ class Reconstruction:
     probe : ndarray, (mode, row, column), complex64
         Start probe; its scale is free, since the frames' counts set the power.
     planned_positions : ndarray, (n, 2), float64
-        Where frames are expected, ``(row, column)`` in metres: sizes the object once.
+        Where frames are expected, ``(row, column)`` in metres and in their order: sizes the object
+        once. Measured positions may have another zero: the first frames tell.
     options : ReconstructionOptions, optional
 
     Examples
@@ -57,6 +58,7 @@ class Reconstruction:
     ) -> None:
         self.geometry = geometry
         self.options = options or ReconstructionOptions()
+        self._planned = planned_positions
         self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
         start = Estimate(
             np.ones(self._field.shape, np.complex64), with_more_modes(probe, self.options.probe_modes)
@@ -68,13 +70,16 @@ class Reconstruction:
         self._blocks: list[Block] = []
         self._positions = np.zeros((0, 2))
         self._errors: list[float] = []
-        self._frame_iterations = 0
         self._seconds = 0.0
 
     @property
     def frames(self) -> int:
         """Frames taken in so far."""
         return len(self._positions)
+
+    def covers(self, positions: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which positions ``(n, 2)`` in metres lie in the planned scan, once it has begun."""
+        return self._field.covers(positions)
 
     def add(self, intensities: NDArray[np.float32], positions: NDArray[np.float64]) -> None:
         """Take in frames.
@@ -89,14 +94,19 @@ class Reconstruction:
         Raises
         ------
         ReconstructionError
-            If a frame lies outside the planned scan, or the maximum-likelihood part has begun.
+            If a frame lies outside the planned scan (`covers` tells), the first frames hold no
+            photon, or the maximum-likelihood part has begun.
         """
         if self._likelihood is not None:
             raise ReconstructionError(
                 "frames came after the difference map had ended: start a new reconstruction"
             )
         began = perf_counter()
+        if not self.frames:
+            self._field = self._field.moved_to(positions, self._planned[: len(positions)])
         positions_px = self._field.to_px(positions)
+        if not (intensities > 0).any() and not self.frames:
+            raise ReconstructionError("no pixel counted a photon; check the shutter and the mask")
         self._statistics.add(intensities)
         mean = self._statistics.mean
         blocks = list(make_blocks(intensities, positions_px, expected_noise(mean), self.options.probe_modes))
@@ -110,21 +120,16 @@ class Reconstruction:
         began = perf_counter()
         error = self._map.step(update_probe=len(self._errors) >= self.options.probe_update_starts)
         self._record(error, "difference map")
-        self._frame_iterations += self.frames
         self._seconds += perf_counter() - began
         return error
 
     def finish(self, report: Report | None = None) -> Result:
-        """Complete the recipe on all frames taken in, and return its result.
+        """Run the whole recipe on all frames taken in, and return its result.
 
-        Iterations made while frames were still coming in count for the share of the frames that
-        they saw.
+        Iterations made while frames were still coming in gave it a better start, no more.
         """
-        while self._passes < self.options.difference_map_iterations:
-            error = self.iterate()
-            self._tell(
-                report, "difference map", min(self._passes, self.options.difference_map_iterations), error
-            )
+        for done in range(1, self.options.difference_map_iterations + 1):
+            self._tell(report, "difference map", done, self.iterate())
         began = perf_counter()
         self._likelihood = MaximumLikelihood(self._map.estimate, self._blocks)
         self._likelihood_from = len(self._errors)
@@ -157,11 +162,6 @@ class Reconstruction:
             seconds=self._seconds,
             device=device_name(),
         )
-
-    @property
-    def _passes(self) -> int:
-        """Difference-map iterations so far, in passes over all frames."""
-        return self._frame_iterations // self.frames
 
     def _record(self, error: float, engine: str) -> None:
         if not math.isfinite(error):
@@ -217,19 +217,16 @@ def reconstruct(
     Raises
     ------
     InputError
-        If the scan has no start probe, or its frames are all empty.
+        If the scan has no start probe.
     ReconstructionError
-        If an engine diverges.
+        If no pixel counted a photon, or an engine diverges.
     """
     if dataset.probe is None:
         raise InputError(
             f"{dataset.source}: there is no start probe; store one, or give the zone plate's parameters"
         )
-    intensities = dataset.intensities()
-    if not (intensities > 0).any():
-        raise InputError(f"{dataset.source}: no pixel counted a photon; check the shutter and the mask")
     reconstruction = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, options)
-    reconstruction.add(intensities, dataset.positions)
+    reconstruction.add(dataset.intensities(), dataset.positions)
     return reconstruction.finish(report)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, TypeVar
+from operator import iadd
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_plugin.reconstruction.blocks import Block
+from ptycho_plugin.reconstruction import kernels
+from ptycho_plugin.reconstruction.blocks import FRAMES_PER_BLOCK, Block
 from ptycho_plugin.reconstruction.fourier import to_detector, to_sample
-
-Array = TypeVar("Array", bound=NDArray[Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,53 +53,75 @@ class Estimate:
         return Estimate(self.object / scale, self.probe * scale)
 
 
-class Views:
-    """What the frames of one block see of an object and of a probe.
+def room_for(probe: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Return room for the waves of any block, ``(frame, mode, row, column)``: taken once, used often."""
+    return np.empty((FRAMES_PER_BLOCK, *probe.shape), np.complex64)
 
-    The exit wave of frame j is P_j O_j: P_j the probe moved by the fraction of a pixel, O_j the
-    object's patch at the whole pixel.
+
+def probes_of(
+    block: Block, probe_far: NDArray[np.complex64], room: NDArray[np.complex64]
+) -> NDArray[np.complex64]:
+    """Return P_j, the probe moved by the fraction of a pixel that each frame's corner leaves.
+
+    Parameters
+    ----------
+    block : Block
+    probe_far : ndarray, (mode, row, column), complex64
+        Far field of the probe.
+    room : ndarray, complex64
+        Holds the result: see `room_for`.
+
+    Returns
+    -------
+    ndarray, (frame or 1, mode, row, column), complex64
+        One for all frames on the pixel grid.
     """
-
-    def __init__(self, block: Block) -> None:
-        self._block = block
-        side = block.amplitudes.shape[-1]
-        self._windows = [np.s_[r : r + side, c : c + side] for r, c in block.corners]
-
-    def patches(self, object_: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """Return O_j, ``(frame, 1, row, column)``."""
-        return np.stack([object_[window] for window in self._windows])[:, None]
-
-    def add_patches(self, total: Array, patches: Array) -> None:
-        """Add patches ``(frame or 1, row, column)`` into an object-sized array: `patches`' adjoint."""
-        for frame, window in enumerate(self._windows):
-            total[window] += patches[frame if len(patches) > 1 else 0]
-
-    def probes(self, probe_far: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """Return P_j, ``(frame or 1, mode, row, column)``, from the probe's far field."""
-        shifts = self._block.shifts
-        return to_sample(probe_far[None].copy() if shifts is None else probe_far * shifts)
-
-    def add_probes(self, total_far: NDArray[np.complex64], waves: NDArray[np.complex64]) -> None:
-        """Add the far fields of waves moved back onto the probe's grid: the adjoint of `probes`.
-
-        The waves ``(frame, mode, row, column)`` may be overwritten.
-        """
-        shifts = self._block.shifts
-        if shifts is None:
-            total_far += to_detector(waves.sum(axis=0))
-        else:
-            total_far += np.einsum("fmrc,frc->mrc", to_detector(waves), shifts[:, 0].conj())
+    if block.shifts is None:
+        probes = room[:1]
+        probes[0] = probe_far
+    else:
+        probes = room[: block.frames]
+        kernels.shift(probe_far, block.shifts, probes)
+    return to_sample(probes)
 
 
-def intensity(waves: NDArray[np.complex64]) -> NDArray[np.float32]:
-    """Return sum_m |wave_m|^2, ``(frame, row, column)``, of ``(frame, mode, row, column)``."""
-    squares: NDArray[np.float32] = (waves.real**2 + waves.imag**2).sum(axis=1)
-    return squares
+def add_probes(
+    block: Block,
+    waves: NDArray[np.complex64],
+    object_: NDArray[np.complex64],
+    far: NDArray[np.complex64],
+    transmission: NDArray[np.float32],
+    room: NDArray[np.complex64],
+) -> None:
+    """Add up what the waves say of the probe: the adjoint of psi_j = P_j O_j, and its weight.
+
+    Parameters
+    ----------
+    block : Block
+    waves : ndarray, (frame, mode, row, column), complex64
+    object_ : ndarray, (row, column), complex64
+    far : ndarray, (mode, row, column), complex64
+        Receives the far field of sum_j conj(O_j) waves_j, each moved back onto the probe's grid.
+    transmission : ndarray, (row, column), float32
+        Receives sum_j |O_j|^2.
+    room : ndarray, complex64
+        Overwritten: see `room_for`. The waves may lie in it.
+    """
+    products = room[: 1 if block.shifts is None else block.frames]
+    kernels.add_transmission(waves, object_, block.corners, products, transmission)
+    products = to_detector(products)
+    if block.shifts is None:
+        far += products[0]
+    else:
+        kernels.add_shifted_back(products, block.shifts, far)
 
 
 def in_order(parts: list[Any]) -> list[Any]:
-    """Return the sums of corresponding members of some tuples, always taken in the same order."""
-    return [reduce(np.add, members) for members in zip(*parts, strict=True)]
+    """Return the sums of corresponding members of some tuples, always taken in the same order.
+
+    Arrays of the first tuple are overwritten.
+    """
+    return [reduce(iadd, members) for members in zip(*parts, strict=True)]
 
 
 def _inner(a: NDArray[np.complex64], b: NDArray[np.complex64]) -> float:

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 
 def to_detector(wave: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """Return the far field of waves ``(..., row, column)``; the input may be overwritten."""
+    """Return the far field of waves ``(..., row, column)``, which it takes the place of."""
     far: NDArray[np.complex64] = scipy.fft.fft2(wave, norm="ortho", overwrite_x=True)
     return far
 
 
 def to_sample(far: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """Return the waves ``(..., row, column)`` of far fields; the input may be overwritten."""
+    """Return the waves of far fields ``(..., row, column)``, which they take the place of."""
     wave: NDArray[np.complex64] = scipy.fft.ifft2(far, norm="ortho", overwrite_x=True)
     return wave
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_plugin.reconstruction import kernels
 from ptycho_plugin.reconstruction.blocks import Block
-from ptycho_plugin.reconstruction.estimate import Estimate, Views, in_order, intensity
+from ptycho_plugin.reconstruction.estimate import Estimate, add_probes, in_order, probes_of, room_for
 from ptycho_plugin.reconstruction.fourier import to_detector, to_sample
 from ptycho_plugin.reconstruction.parallel import for_each_share
 
@@ -77,18 +78,16 @@ class MaximumLikelihood:
             illumination = np.zeros(object_.shape, np.float32)
             transmission = np.zeros(probe.shape[-2:], np.float32)
             distance = power = 0.0
+            probes_room, residual_room = room_for(probe), room_for(probe)
             for block in share:
-                views = Views(block)
-                probes, patches = views.probes(probe_far), views.patches(self.estimate.object)
-                far = block.exit_waves
-                far[...] = to_detector(probes * patches)
-                model = intensity(far)
-                residual = to_sample(far * _slope(model, block)[:, None])
-                views.add_patches(object_, (probes.conj() * residual).sum(axis=1))
-                views.add_patches(illumination, intensity(probes))
-                views.add_probes(probe, patches.conj() * residual)
-                transmission += intensity(patches).sum(axis=0)
-                distance += _squared_distance(model, block)
+                probes = probes_of(block, probe_far, probes_room)
+                residual = residual_room[: block.frames]
+                kernels.exit_waves(probes, self.estimate.object, block.corners, block.exit_waves)
+                far = to_detector(block.exit_waves)
+                distance += kernels.compare(far, block.amplitudes, block.measured, DARK_COUNTS, residual)
+                residual = to_sample(residual)
+                kernels.add_overlap(residual, probes, block.corners, object_, illumination)
+                add_probes(block, residual, self.estimate.object, probe, transmission, residual_room)
                 power += block.power
             return object_, probe, illumination, transmission, distance, power
 
@@ -124,15 +123,20 @@ class MaximumLikelihood:
 
         def expand(share: Sequence[Block]) -> tuple[float, float]:
             slope = curvature = 0.0
+            rooms = [room_for(direction.probe) for _ in range(3)]
             for block in share:
-                views = Views(block)
-                change = views.probes(probe_far) * views.patches(direction.object)
-                change += views.probes(direction_far) * views.patches(self.estimate.object)
-                far = block.exit_waves
-                model = intensity(far)
-                growth = 2 * (far.conj() * to_detector(change)).real.sum(axis=1)
-                slope += float(np.vdot(_slope(model, block), growth))
-                curvature += float(np.sum(growth**2 / (model + DARK_COUNTS), where=block.measured))
+                probes = probes_of(block, probe_far, rooms[0])
+                probe_steps = probes_of(block, direction_far, rooms[1])
+                change = rooms[2][: block.frames]
+                kernels.change_of_exit_waves(
+                    probes, probe_steps, self.estimate.object, direction.object, block.corners, change
+                )
+                change = to_detector(change)
+                slope_here, curvature_here = kernels.expand(
+                    block.exit_waves, change, block.amplitudes, block.measured, DARK_COUNTS
+                )
+                slope += slope_here
+                curvature += curvature_here
             return slope, curvature
 
         slope, curvature = in_order(for_each_share(expand, self._blocks))
@@ -145,25 +149,17 @@ def residual_of(estimate: Estimate, blocks: Sequence[Block]) -> float:
 
     def compare(share: Sequence[Block]) -> tuple[float, float]:
         distance = power = 0.0
+        probes_room, waves_room = room_for(estimate.probe), room_for(estimate.probe)
         for block in share:
-            views = Views(block)
-            model = intensity(to_detector(views.probes(probe_far) * views.patches(estimate.object)))
-            distance += _squared_distance(model, block)
+            probes, waves = probes_of(block, probe_far, probes_room), waves_room[: block.frames]
+            kernels.exit_waves(probes, estimate.object, block.corners, waves)
+            far = to_detector(waves)
+            distance += kernels.compare(far, block.amplitudes, block.measured, DARK_COUNTS, far)
             power += block.power
         return distance, power
 
     distance, power = in_order(for_each_share(compare, blocks))
     return float(np.sqrt(distance / power))
-
-
-def _slope(model: NDArray[np.float32], block: Block) -> NDArray[np.float32]:
-    """Return dL/dI = 1 - n/I, 0 where nothing was measured."""
-    slope = 1 - block.amplitudes**2 / (model + DARK_COUNTS)
-    return np.where(block.measured, slope, np.float32(0))
-
-
-def _squared_distance(model: NDArray[np.float32], block: Block) -> float:
-    return float(np.sum((np.sqrt(model) - block.amplitudes) ** 2, where=block.measured))
 
 
 def _with_floor(weight: NDArray[np.float32]) -> NDArray[np.float32]:

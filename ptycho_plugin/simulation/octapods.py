@@ -17,8 +17,8 @@ from scipy.special import j1
 
 from ptycho_plugin.materials import CDS, CDSE, PMMA, Material
 
-CUBE_DIAGONALS = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]]) / np.sqrt(3)
-"""Four lines through the core: eight pods."""
+CUBE_CORNERS = np.stack(np.meshgrid(*[[-1, 1]] * 3), axis=-1).reshape(8, 3) / np.sqrt(3)
+"""Directions of the eight pods."""
 
 OCTAPODS_AT_ONCE = 20_000
 """Enough to keep NumPy busy, few enough to stay below a hundred megabytes."""
@@ -104,6 +104,9 @@ def projected_pods(
 ) -> NDArray[np.float64]:
     """Return the thickness of all pods along the beam, for randomly turned octapods.
 
+    A pod begins where it leaves the core, a ball of its own diameter. What neighbouring pods share
+    there and the hollow between a ball and a flat end are as large as each other, to a percent.
+
     Parameters
     ----------
     centres : ndarray, (octapod, 2)
@@ -120,15 +123,16 @@ def projected_pods(
     lines = np.zeros(shape)
     for part in np.array_split(centres, ceil(len(centres) / OCTAPODS_AT_ONCE) or 1):
         turns = Rotation.random(len(part), rng=rng).as_matrix()
-        draw_rods(lines, part, length * (turns[:, :2] @ CUBE_DIAGONALS.T).swapaxes(1, 2), length)
+        draw_rods(lines, part, (turns[:, :2] @ CUBE_CORNERS.T).swapaxes(1, 2), thickness / 2, length)
     return _thicken(lines, thickness)
 
 
 def draw_rods(
     lines: NDArray[np.float64],
     centres: NDArray[np.float64],
-    half_axes: NDArray[np.float64],
-    half_length: float,
+    directions: NDArray[np.float64],
+    start: float,
+    end: float,
 ) -> None:
     """Add infinitely thin rods to a map of length per pixel.
 
@@ -136,15 +140,15 @@ def draw_rods(
     ----------
     lines : ndarray, (row, column)
     centres : ndarray, (octapod, 2)
-    half_axes : ndarray, (octapod, rod, 2)
-        Projections of the half rods.
-    half_length : float
-        Their length in space.
+    directions : ndarray, (octapod, rod, 2)
+        Projections of the rods' unit vectors.
+    start, end : float
+        Distances in space from the octapod's centre.
     """
-    points = max(2, ceil(2 * half_length))
-    along = (2 * np.arange(points) + 1) / points - 1
-    places = centres[:, None, None] + half_axes[:, :, None] * along[:, None]
-    _deposit(lines, places.reshape(-1, 2), 2 * half_length / points)
+    points = ceil(end - start)
+    along = start + (np.arange(points) + 0.5) * (end - start) / points
+    places = centres[:, None, None] + directions[:, :, None] * along[:, None]
+    _deposit(lines, places.reshape(-1, 2), (end - start) / points)
 
 
 def projected_cores(

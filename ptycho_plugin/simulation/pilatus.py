@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_plugin.dataset import COUNTER_LIMIT
+
 SHAPE = (1679, 1475)
 MODULE_SHAPE = (195, 487)
 MODULE_PITCH = (212, 494)
 GAP = -1
 BAD = -2
-SATURATED = 2**20 - 1
-"""The counters are 20 bits deep."""
 SPARSE = 0.1
 """Mean counts in a pixel up to which drawing events is faster than drawing pixels."""
 
@@ -69,13 +69,13 @@ class Pilatus2M:
         Returns
         -------
         ndarray, (1679, 1475), int32
-            `GAP`, `BAD`, or a count of at most `SATURATED`.
+            `GAP`, `BAD`, or a count of at most `COUNTER_LIMIT`.
         """
         frame = _background(background, rng)
         window, inside = _overlap(pattern, corner)
         frame[window] += _counts(inside, rng)
         frame.ravel()[self._hot] += _counts(np.full(self._hot.size, self._hot_rate * exposure_s), rng)
-        np.minimum(frame, SATURATED, out=frame)
+        np.minimum(frame, COUNTER_LIMIT, out=frame)
         np.copyto(frame, GAP, where=self._gaps)
         frame.ravel()[self._bad] = BAD
         return frame
@@ -83,7 +83,7 @@ class Pilatus2M:
 
 def _counts(expected: NDArray[np.floating], rng: np.random.Generator | None) -> NDArray[np.int32]:
     counts = np.rint(expected) if rng is None else rng.poisson(expected)
-    return np.minimum(counts, SATURATED).astype(np.int32)
+    return np.minimum(counts, COUNTER_LIMIT).astype(np.int32)
 
 
 def _background(mean: float, rng: np.random.Generator | None) -> NDArray[np.int32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp, sqrt
+from math import ceil, exp, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ptycho_plugin.simulation.options import SimulationOptions
 
 FWHM_PER_SIGMA = 2.3548
-NODES = 3
-"""Of the Gauss-Hermite rule along an axis: exact for a blur up to the fifth power."""
+REACH = 2.0
+"""Standard deviations to which a source's image is sampled; its width is kept."""
 
 
 class DriftingFlux:
@@ -31,23 +31,33 @@ class DriftingFlux:
 
 
 def source_points_um(
-    fwhm_nm: tuple[float, float],
+    fwhm_nm: tuple[float, float], spacing_nm: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return displacements ``(point, 2)`` of the probe and their weights, which sum to one.
 
-    An extended incoherent source gives an incoherent sum of displaced probes: Gauss-Hermite points
-    of its Gaussian image at the sample.
+    An extended incoherent source gives an incoherent sum of displaced probes: even samples of its
+    Gaussian image at the sample.
 
     Parameters
     ----------
     fwhm_nm : (float, float)
         Width of the image (row, column); along an axis of width 0 there is one point.
+    spacing_nm : float
+        Largest distance from one point to the next. A pattern, as a function of the displacement,
+        has no finer period than the zone plate's outermost zone is wide.
     """
-    (rows, row_weights), (columns, column_weights) = map(_gaussian_points, fwhm_nm)
+    (rows, row_weights), (columns, column_weights) = (_gaussian_points(fwhm, spacing_nm) for fwhm in fwhm_nm)
     places = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
     return places * 1e-3, np.outer(row_weights, column_weights).ravel()
 
 
-def _gaussian_points(fwhm: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES if fwhm else 1)
-    return nodes * (fwhm / FWHM_PER_SIGMA), weights / weights.sum()
+def _gaussian_points(fwhm: float, spacing: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return even samples of a Gaussian and their weights, with its variance."""
+    if fwhm == 0:
+        return np.zeros(1), np.ones(1)
+    sigma = fwhm / FWHM_PER_SIGMA
+    half = ceil(REACH * max(1.0, sigma / spacing))
+    places = np.linspace(-REACH, REACH, 2 * half + 1)
+    weights = np.exp(-(places**2) / 2)
+    weights /= weights.sum()
+    return places * (sigma / np.sqrt(weights @ places**2)), weights

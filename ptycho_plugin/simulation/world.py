@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import ZonePlate
-from ptycho_plugin.orientation import DetectorOrientation, PositionSign, crop_corner
+from ptycho_plugin.orientation import crop_corner
 from ptycho_plugin.simulation import pilatus
 from ptycho_plugin.simulation.controls import Controls, Exposure, World, check_exposure
 from ptycho_plugin.simulation.diffraction import (
@@ -24,6 +25,7 @@ from ptycho_plugin.simulation.diffraction import (
 from ptycho_plugin.simulation.options import SimulationOptions
 from ptycho_plugin.simulation.source import DriftingFlux, source_points_um
 from ptycho_plugin.simulation.specimens import EMPTY, EMPTY_PLACE_UM, HOLDER, Specimen, Truth
+from ptycho_plugin.trajectory import typical_step
 
 __all__ = ["Exposure", "RecordedWorld", "SimulatedWorld", "World"]
 
@@ -72,7 +74,7 @@ class SimulatedWorld(Controls):
         )
         self._rng = np.random.default_rng(options.seed)
         self._flux = DriftingFlux(options, self._rng)
-        self._source = source_points_um(options.source_fwhm_nm)
+        self._source = source_points_um(options.source_fwhm_nm, optic.outermost_zone * 1e9)
         self._photons_on_sample = 0.0
 
     @property
@@ -169,15 +171,13 @@ class SimulatedWorld(Controls):
 
 
 class RecordedWorld(Controls):
-    """A recorded scan as a world: the nearest recorded frame wins.
+    """A recorded scan as a world: the nearest recorded place wins.
+
+    What was recorded more than once at a place is replayed in its order, then from the start.
 
     Parameters
     ----------
     dataset : PtychoDataset
-    orientation : DetectorOrientation
-        Of the camera that delivers the frames.
-    position_sign : PositionSign
-        Of the stage that moves.
 
     Raises
     ------
@@ -185,23 +185,21 @@ class RecordedWorld(Controls):
         If a count is not a whole number that a camera could deliver.
     """
 
-    def __init__(
-        self,
-        dataset: PtychoDataset,
-        orientation: DetectorOrientation = DetectorOrientation.AS_IS,
-        position_sign: PositionSign = PositionSign.PROBE,
-    ) -> None:
+    def __init__(self, dataset: PtychoDataset) -> None:
         super().__init__()
-        self._frames = orientation.to_raw(_camera_counts(dataset))
-        self.positions_um: NDArray[np.float64] = (
-            position_sign.to_probe_positions(dataset.positions) / M_PER_UM
-        )
+        self._frames = _camera_counts(dataset)
+        self.positions_um: NDArray[np.float64] = dataset.positions / M_PER_UM
         """Stage positions (frame, 2) at which there is something to replay."""
-        self._tree = cKDTree(self.positions_um)
-        self._tolerance_um = _half_step(self.positions_um, dataset.geometry.object_pixel / M_PER_UM)
+        places, place_of_frame, visits = np.unique(
+            self.positions_um, axis=0, return_inverse=True, return_counts=True
+        )
+        self._tree = cKDTree(places)
+        by_place = np.split(np.argsort(place_of_frame, kind="stable"), np.cumsum(visits)[:-1])
+        self._next_frame = [cycle(frames.tolist()) for frames in by_place]
+        self._tolerance_um = typical_step(places) / 2 or dataset.geometry.object_pixel / M_PER_UM
         self.detector_shape: tuple[int, int] = self._frames.shape[1:]
-        row, column = crop_corner((0, 0), dataset.geometry.frame_side, orientation)
-        self.beam_centre_px = (-row, -column)
+        centre = dataset.geometry.frame_side // 2
+        self.beam_centre_px = (centre, centre)
 
     def set_transmission(self, value: float) -> None:
         """Accept full transmission, the only one that was recorded."""
@@ -209,7 +207,7 @@ class RecordedWorld(Controls):
             raise InputError(f"a recorded scan cannot be attenuated to {value}: set the transmission to 1")
 
     def expose(self, exposure_s: float) -> Exposure:
-        """Return the frame recorded nearest to where the stages stand, or zeros behind a closed shutter.
+        """Return a frame recorded nearest to where the stages stand, or zeros behind a closed shutter.
 
         Parameters
         ----------
@@ -224,16 +222,20 @@ class RecordedWorld(Controls):
         check_exposure(exposure_s)
         with self._lock:
             coarse, is_open = self._pair("coarse"), self._open
-            here = coarse + self._pair("stage")
-        distance, index = self._tree.query(here)
+            index = self._frame_at(coarse + self._pair("stage"))
+        row, column = self.positions_um[index] - coarse
+        frame = self._frames[index].copy() if is_open else np.minimum(self._frames[index], 0)
+        return Exposure(frame, (float(row), float(column)), float(frame[frame > 0].sum()))
+
+    def _frame_at(self, here: NDArray[np.float64]) -> int:
+        """Return the next frame of the nearest place, in micrometres."""
+        distance, place = self._tree.query(here)
         if distance > self._tolerance_um:
             raise InputError(
                 f"nothing was recorded at ({here[0]:.3f}, {here[1]:.3f}) um: the nearest frame is "
                 f"{distance:.3f} um away, the limit {self._tolerance_um:.3f} um; go to recorded positions"
             )
-        row, column = self.positions_um[index] - coarse
-        frame = self._frames[index].copy() if is_open else np.minimum(self._frames[index], 0)
-        return Exposure(frame, (float(row), float(column)), float(frame[frame > 0].sum()))
+        return next(self._next_frame[place])
 
 
 def _camera_counts(dataset: PtychoDataset) -> NDArray[np.int32]:
@@ -244,12 +246,3 @@ def _camera_counts(dataset: PtychoDataset) -> NDArray[np.int32]:
             f"{dataset.source}: its counts are not whole numbers of photons, so no camera can replay them"
         )
     return np.where(valid, dataset.frames, pilatus.GAP).astype(np.int32)
-
-
-def _half_step(positions_um: NDArray[np.float64], least_um: float) -> float:
-    """Return half of the median distance between neighbours, repeated places counted once."""
-    places = np.unique(positions_um, axis=0)
-    if len(places) == 1:
-        return least_um
-    to_nearest = np.asarray(cKDTree(places).query(places, k=2)[0])[:, 1]
-    return float(np.median(to_nearest)) / 2

@@ -1,6 +1,5 @@
 """Whole scans through one plan and a RunEngine: the simulated beamline, and recorded data."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -71,13 +70,9 @@ def run() -> Run:
 
 
 @pytest.fixture
-def engine(run: Run) -> Iterator[RunEngine]:
-    engine = RunEngine({})
+def engine(engine: RunEngine, run: Run) -> RunEngine:
     engine.subscribe(run)
-    yield engine
-    engine.loop.call_soon_threadsafe(engine.loop.stop)
-    engine._th.join()
-    engine.loop.close()
+    return engine
 
 
 def test_a_beamline_is_set_up_and_scanned(engine: RunEngine, run: Run, store: Any, tmp_path: Path) -> None:

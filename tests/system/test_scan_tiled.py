@@ -1,6 +1,5 @@
 """A scan with a RunEngine into a real Tiled server, and back from it alone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,9 @@ SMALL = ConcentricRings(height_um=0.4, width_um=0.4)
 
 
 @pytest.fixture
-def engine(tiled: Any, tmp_path: Path) -> Iterator[RunEngine]:
-    engine = RunEngine({})
+def engine(engine: RunEngine, tiled: Any, tmp_path: Path) -> RunEngine:
     engine.subscribe(raw_run_writer(tiled, tmp_path))
-    yield engine
-    engine.loop.call_soon_threadsafe(engine.loop.stop)
-    engine._th.join()
-    engine.loop.close()
+    return engine
 
 
 def test_a_scan_with_a_stored_probe_and_mask_comes_back(

@@ -1,22 +1,10 @@
-"""A RunEngine, and what it said."""
+"""What a RunEngine said."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from bluesky import RunEngine
 from event_model import DocumentNames, schema_validators
-
-
-@pytest.fixture
-def engine() -> Iterator[RunEngine]:
-    engine = RunEngine({})
-    yield engine
-    if engine.state != "idle":
-        engine.halt()
-    engine.loop.call_soon_threadsafe(engine.loop.stop)
-    engine._th.join()
-    engine.loop.close()
 
 
 class Documents:

@@ -5,7 +5,7 @@ import pytest
 
 from ptycho_plugin.reconstruction.blocks import make_blocks
 from ptycho_plugin.reconstruction.difference_map import DifferenceMap, nearest_measured
-from ptycho_plugin.reconstruction.estimate import Estimate, intensity
+from ptycho_plugin.reconstruction.estimate import Estimate
 
 
 def random_far(block, seed=0):
@@ -24,7 +24,7 @@ def noiseless_block():
 
 def test_without_noise_the_modulus_becomes_the_measured_one(noiseless_block):
     far = nearest_measured(random_far(noiseless_block), noiseless_block)
-    found = np.sqrt(intensity(far))
+    found = np.sqrt(np.sum(np.abs(far) ** 2, axis=1))
     valid = noiseless_block.measured
     np.testing.assert_allclose(found[valid], noiseless_block.amplitudes[valid], rtol=1e-5)
 

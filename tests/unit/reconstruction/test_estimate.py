@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from ptycho_plugin.reconstruction import kernels
 from ptycho_plugin.reconstruction.blocks import make_blocks
-from ptycho_plugin.reconstruction.estimate import Estimate, Views, intensity
-from ptycho_plugin.reconstruction.fourier import to_detector
+from ptycho_plugin.reconstruction.estimate import Estimate, add_probes, probes_of, room_for
 
 SIDE = 16
 
@@ -21,36 +21,39 @@ def block(request):
     return block
 
 
-def test_patches_and_their_sum_are_adjoint(block):
+def test_exit_waves_and_their_sum_in_the_object_are_adjoint(block):
     rng = np.random.default_rng(0)
-    views, object_, patches = Views(block), random(rng, 30, 30), random(rng, 4, SIDE, SIDE)
-    total = np.zeros_like(object_)
-    views.add_patches(total, patches)
-    assert np.vdot(views.patches(object_)[:, 0], patches) == pytest.approx(np.vdot(object_, total), rel=1e-4)
+    object_, waves = random(rng, 30, 30), random(rng, 4, 2, SIDE, SIDE)
+    probes = probes_of(block, random(rng, 2, SIDE, SIDE), room_for(waves[0]))
+    exits, total = np.empty_like(waves), np.zeros_like(object_)
+    kernels.exit_waves(probes, object_, block.corners, exits)
+    kernels.add_overlap(waves, probes, block.corners, total, np.zeros(total.shape, np.float32))
+    assert np.vdot(exits, waves) == pytest.approx(np.vdot(object_, total), rel=1e-4)
 
 
-def test_shifted_probes_and_their_sum_are_adjoint(block):
+def test_exit_waves_and_their_sum_in_the_probe_are_adjoint(block):
     rng = np.random.default_rng(1)
-    views, probe_far, waves = Views(block), random(rng, 2, SIDE, SIDE), random(rng, 4, 2, SIDE, SIDE)
-    total = np.zeros_like(probe_far)
-    views.add_probes(total, waves.copy())
-    probes = np.broadcast_to(views.probes(probe_far), waves.shape)
-    assert np.vdot(probes, waves) == pytest.approx(np.vdot(probe_far, total), rel=1e-4)
+    object_, probe_far, waves = random(rng, 30, 30), random(rng, 2, SIDE, SIDE), random(rng, 4, 2, SIDE, SIDE)
+    exits, total = np.empty_like(waves), np.zeros_like(probe_far)
+    kernels.exit_waves(probes_of(block, probe_far, room_for(total)), object_, block.corners, exits)
+    add_probes(block, waves, object_, total, np.zeros((SIDE, SIDE), np.float32), room_for(total))
+    assert np.vdot(exits, waves) == pytest.approx(np.vdot(probe_far, total), rel=1e-4)
 
 
-def test_one_patch_for_all_frames_counts_once_for_each(block):
-    total = np.zeros((30, 30), np.float32)
-    Views(block).add_patches(total, np.ones((1, SIDE, SIDE), np.float32))
-    assert total.sum() == 4 * SIDE**2
+def test_one_probe_for_all_frames_counts_once_for_each(block):
+    illumination, waves = np.zeros((30, 30), np.float32), np.zeros((4, 2, SIDE, SIDE), np.complex64)
+    probes = np.ones((1, 2, SIDE, SIDE), np.complex64)
+    kernels.add_overlap(waves, probes, block.corners, np.zeros((30, 30), np.complex64), illumination)
+    assert illumination.sum() == 4 * 2 * SIDE**2
 
 
-def test_the_model_is_the_definition_of_a_frame(known_scan, known_estimate, known_blocks, simulate):
+def test_the_model_is_the_definition_of_a_frame(
+    known_scan, known_estimate, known_blocks, far_fields, simulate
+):
     expected = simulate(noise=False).frames
-    probe_far = to_detector(known_estimate.probe.copy())
     start = 0
     for block in known_blocks:
-        views = Views(block)
-        model = intensity(to_detector(views.probes(probe_far) * views.patches(known_estimate.object)))
+        model = np.sum(np.abs(far_fields(known_estimate, block)) ** 2, axis=1)
         frames = np.fft.fftshift(model, axes=(-2, -1))
         np.testing.assert_allclose(frames, expected[start : start + len(frames)], rtol=1e-3, atol=1e-2)
         start += len(frames)
