@@ -57,7 +57,7 @@ class LiveReconstruction:
         self._settings = WorkerSettings(address, api_key or key, Path(data).resolve(), on_progress)
         self._spool = Path(spool).resolve()
         self._router = RunRouter([self._factory])
-        self._feeds: dict[str, RunFeed] = {}
+        self._feeds: dict[str, RunFeed | LiveOutcome] = {}
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Take in one document of any run."""
@@ -87,13 +87,20 @@ class LiveReconstruction:
             feed = self._feeds[uid or next(reversed(self._feeds), "")]
         except KeyError:
             raise KeyError(f"no live reconstruction of run {uid or '(none so far)'}: read the log") from None
-        return feed.wait(timeout)
+        return feed if isinstance(feed, LiveOutcome) else feed.wait(timeout)
 
     def _factory(self, _: str, start: Mapping[str, Any]) -> tuple[list[RunFeed], list[Any]]:
         if start.get(START_KEY, {}).get("purpose") not in RECONSTRUCTED:
             return [], []
         uid = start["uid"]
+        try:
+            feed = self._feeds[uid] = self._feed(uid)
+        except Exception as error:
+            self._feeds[uid] = LiveOutcome(uid, error=f"the worker could not be started: {error}")
+            raise
+        return [feed], []
+
+    def _feed(self, uid: str) -> RunFeed:
         if not SAFE_NAME.fullmatch(uid):
             raise InputError(f"the run's uid {uid!r} cannot name a folder: use letters, digits and hyphens")
-        feed = self._feeds[uid] = RunFeed(uid, self._spool / uid, self._settings)
-        return [feed], []
+        return RunFeed(uid, self._spool / uid, self._settings)

@@ -70,6 +70,8 @@ class FrameDetector(Readable[Any], Triggerable, WritesStreamAssets, Protocol):
     beam_centre_row: Movable[float]
     """Direct beam in the full raw frame, in pixels, as `find_beam_centre` last set it."""
     beam_centre_column: Movable[float]
+    beam_centre_measured: Movable[bool]
+    """Whether `find_beam_centre` has set it since the start; until then it is the design's."""
     mask_version: Movable[str]
     """Key under ``calibrations/masks`` of the valid-pixel mask in force, or empty."""
 
@@ -142,6 +144,8 @@ class Beamline:
     slit_gaps_um : (float, float), optional
         Openings (row, column) of the slits that set the coherence; kept with every run and probe.
     detector_limits : DetectorLimits
+    trigger_period_s : float, optional
+        From one trigger to the next, where hardware gives them.
     places : mapping of str to (float, float)
         Coarse positions (row, column) in micrometres: "sample", "specimen", "empty".
     calibrations : CalibrationStore, optional
@@ -169,6 +173,7 @@ class Beamline:
     focus_size: float | None = None
     slit_gaps_um: tuple[float, float] | None = None
     detector_limits: DetectorLimits = DetectorLimits()
+    trigger_period_s: float | None = None
     places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     calibrations: CalibrationStore | None = None
     trajectory: Trajectory | None = None

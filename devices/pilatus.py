@@ -37,6 +37,7 @@ class SimulatedPilatus(Device):
     exposure_time = Component(UnitSignal, value=0.2, units="s", kind="config")
     beam_centre_row = Component(UnitSignal, value=0.0, units="px", kind="config")
     beam_centre_column = Component(UnitSignal, value=0.0, units="px", kind="config")
+    beam_centre_measured = Component(Signal, value=False, kind="config")
     mask_version = Component(Signal, value="", kind="config")
     """Valid-pixel mask in force, a key under ``calibrations/masks``; empty where there is none."""
 

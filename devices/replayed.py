@@ -67,6 +67,8 @@ def replayed_beamline(
         trajectory=RecordedPositions(points_um=tuple(map(tuple, world.positions_um.tolist()))),
         start_probe=_kept_probe(dataset, calibrations),
     )
+    # The recorded frames are cropped about the beam.
+    beamline.detector.beam_centre_measured.set(True).wait()
     if calibrations is not None:
         # What is invalid in some frames only is marked in those frames.
         valid = np.any(np.broadcast_to(dataset.mask, dataset.frames.shape), axis=0)

@@ -47,7 +47,7 @@ def scan_metadata(
     trajectory: Trajectory,
     centre_um: tuple[float, float],
     exposure_s: float,
-    probe: ProbeSource,
+    probe: ProbeSource | None,
     options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
     background_run: str | None = None,
 ) -> MsgGenerator[ScanMetadata]:

@@ -19,10 +19,6 @@ BeamlineArgument = Annotated[InstanceOf[Beamline], Field(description="Where to m
 ExposureSeconds = Annotated[
     float, Field(gt=0, description="Exposure of one frame.", json_schema_extra={"units": "s"})
 ]
-TriggerPeriodSeconds = Annotated[
-    float,
-    Field(gt=0, description="Time from one trigger to the next.", json_schema_extra={"units": "s"}),
-]
 PositionMicrometres = Annotated[
     tuple[float, float],
     Field(description="Stage position (row, column).", json_schema_extra={"units": "um"}),

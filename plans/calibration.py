@@ -18,11 +18,10 @@ from ptycho_plugin.plans.arguments import (
     FrameCount,
     PositionMicrometres,
     Transmission,
-    TriggerPeriodSeconds,
     checked,
 )
 from ptycho_plugin.plans.frame_analysis import beam_centre, trusted_pixels
-from ptycho_plugin.plans.illumination import ZONE_PLATE, calibration_store, probe_source
+from ptycho_plugin.plans.illumination import ZONE_PLATE, calibration_store
 from ptycho_plugin.plans.scan import scan_as
 from ptycho_plugin.plans.stubs import expose_here, go_to, record
 from ptycho_plugin.plans.taken_frames import TakenFrames
@@ -40,7 +39,6 @@ def probe_calibration(
     trajectory: Trajectory | None = None,
     centre_um: PositionMicrometres = (0.0, 0.0),
     exposure_s: ExposureSeconds = 0.2,
-    trigger_period_s: TriggerPeriodSeconds | None = None,
     probe: str = ZONE_PLATE,
     options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
     background_run: str | None = None,
@@ -54,7 +52,7 @@ def probe_calibration(
     ----------
     beamline : Beamline
         With a place "specimen".
-    trajectory, centre_um, exposure_s, trigger_period_s, probe, options, background_run
+    trajectory, centre_um, exposure_s, probe, options, background_run
         As for `ptycho_scan`.
     md : mapping, optional
         More entries for the start document, such as the slit gaps.
@@ -76,7 +74,6 @@ def probe_calibration(
         trajectory=trajectory,
         centre_um=centre_um,
         exposure_s=exposure_s,
-        trigger_period_s=trigger_period_s,
         probe=probe,
         options=options,
         sample=None,
@@ -124,7 +121,11 @@ def find_beam_centre(
 
     def set_centre(taken: TakenFrames) -> MsgGenerator[None]:
         row, column = beam_centre(next(taken.read()))
-        yield from bps.mv(detector.beam_centre_row, row, detector.beam_centre_column, column)
+        yield from bps.mv(
+            *(detector.beam_centre_row, row),
+            *(detector.beam_centre_column, column),
+            *(detector.beam_centre_measured, True),
+        )
         yield from record([detector.beam_centre_row, detector.beam_centre_column], RESULT_STREAM)
 
     def attenuated() -> MsgGenerator[str]:
@@ -202,7 +203,7 @@ def _frames(
         trajectory=RecordedPositions(points_um=((row, column),) * frames),
         centre_um=(0.0, 0.0),
         exposure_s=exposure_s,
-        probe=probe_source(beamline, None),
+        probe=None,
     )
     taken = TakenFrames()
 

@@ -27,11 +27,12 @@ class PlannedScan:
     points_um : ndarray, (point, 2), float64
         Stage positions (row, column).
     step_um : float
-        From a point to the next.
+        Largest step that joins the points to one scan.
     travel_um : ((float, float), (float, float))
         Limits of the stage along rows and columns; equal where none are set.
     exposure_s : float
     trigger_period_s : float, optional
+        From one trigger to the next, where hardware gives them.
     photons_per_frame : float
     detector : DetectorLimits
     frame_shape : (int, int)
@@ -39,6 +40,8 @@ class PlannedScan:
     orientation : DetectorOrientation
     beam_centre_px, design_centre_px : (float, float)
         Direct beam (row, column), as found and as the beamline was designed.
+    centre_measured : bool
+        Whether the beam centre was found since the start, and is not just the design's.
     valid : ndarray of bool, (row, column), optional
         Trusted pixels of a full raw frame.
     focus_size : float, optional
@@ -59,6 +62,7 @@ class PlannedScan:
     orientation: DetectorOrientation
     beam_centre_px: tuple[float, float]
     design_centre_px: tuple[float, float]
+    centre_measured: bool
     valid: NDArray[np.bool_] | None = None
     focus_size: float | None = None
     sample: Sample | None = None

@@ -83,7 +83,7 @@ def probe_size(scan: PlannedScan) -> Finding:
 def overlap(scan: PlannedScan) -> Finding:
     """Check that neighbouring exposures share enough of the object."""
     value, limit = scan.step_um, LARGEST_STEP * scan.probe_diameter(0.9) * 1e6
-    sentence = f"the step is {value:.3f} um, half the diameter of 90 % of the probe is {limit:.3f} um"
+    sentence = f"the largest step is {value:.3f} um, half the diameter of 90 % of the probe is {limit:.3f} um"
     return _held("overlap", value, "um", sentence, limit, "refusal")
 
 
@@ -110,7 +110,10 @@ def trigger_period(scan: PlannedScan) -> Finding:
 
 
 def beam_centre(scan: PlannedScan) -> Finding:
-    """Check that the beam is where the beamline was designed to have it."""
+    """Check that the beam was found, where the beamline was designed to have it."""
+    if not scan.centre_measured:
+        sentence = "the beam centre was not measured since the start: run find_beam_centre"
+        return Finding("beam_centre", 0.0, "px", sentence, LARGEST_CENTRE_SHIFT_PX, "warning")
     (row, column), design = scan.beam_centre_px, scan.design_centre_px
     value, limit = hypot(row - design[0], column - design[1]), LARGEST_CENTRE_SHIFT_PX
     sentence = (
@@ -164,10 +167,11 @@ def dose(scan: PlannedScan) -> Finding:
 
 
 def duration(scan: PlannedScan) -> Finding:
-    """Estimate how long the exposures take."""
-    period = scan.trigger_period_s or scan.exposure_s + scan.detector.readout_s
-    value = len(scan.points_um) * period
-    return Finding("duration", value, "s", f"{len(scan.points_um)} points take {value:.0f} s, moves aside")
+    """Report how long exposures and readout take; moves take longer."""
+    points = len(scan.points_um)
+    value = points * (scan.exposure_s + scan.detector.readout_s)
+    sentence = f"exposures and readout alone of {points} points take {value:.0f} s"
+    return Finding("duration", value, "s", sentence)
 
 
 def data_volume(scan: PlannedScan) -> Finding:

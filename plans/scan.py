@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import bluesky.plan_stubs as bps
 import numpy as np
 from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 from rich.console import Console
 
 from ptycho_plugin.devices import Beamline
-from ptycho_plugin.metadata import Purpose, ScanMetadata, StoredProbe
+from ptycho_plugin.metadata import Purpose, ScanMetadata
+from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.plans.acquisition import acquire, scan_metadata, start_metadata
 from ptycho_plugin.plans.arguments import (
     BeamlineArgument,
     ExposureSeconds,
     PositionMicrometres,
-    TriggerPeriodSeconds,
     checked,
 )
 from ptycho_plugin.plans.illumination import calibration_store, probe_source
@@ -37,7 +38,6 @@ def ptycho_scan(
     trajectory: Trajectory | None = None,
     centre_um: PositionMicrometres = (0.0, 0.0),
     exposure_s: ExposureSeconds = 0.2,
-    trigger_period_s: TriggerPeriodSeconds | None = None,
     probe: str | None = None,
     options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
     sample: Sample | None = None,
@@ -55,8 +55,6 @@ def ptycho_scan(
         Stage position (row, column) of the trajectory's centre in micrometres.
     exposure_s : float
         Exposure of one frame in seconds.
-    trigger_period_s : float, optional
-        From one trigger to the next, where hardware gives them.
     probe : str, optional
         "zone_plate", "latest" or a stored probe's uid; by default the beamline's own.
     options : ReconstructionOptions
@@ -90,7 +88,6 @@ def ptycho_scan(
             trajectory=trajectory,
             centre_um=centre_um,
             exposure_s=exposure_s,
-            trigger_period_s=trigger_period_s,
             probe=probe,
             options=options,
             sample=sample,
@@ -108,7 +105,6 @@ def scan_as(
     trajectory: Trajectory | None,
     centre_um: tuple[float, float],
     exposure_s: float,
-    trigger_period_s: float | None,
     probe: str | None,
     options: ReconstructionOptions,
     sample: Sample | None,
@@ -127,7 +123,8 @@ def scan_as(
         background_run=background_run,
     )
     points_um = scan.trajectory.offsets_um() + centre_um
-    report = _preflight(beamline, scan, points_um, trigger_period_s, sample)
+    measured = yield from bps.rd(beamline.detector.beam_centre_measured, default_value=False)
+    report = _preflight(beamline, scan, points_um, measured, sample)
     Console().print(report.table())
     report.raise_refusals()
     _md = {
@@ -148,7 +145,7 @@ def _preflight(
     beamline: Beamline,
     scan: ScanMetadata,
     points_um: NDArray[np.float64],
-    trigger_period_s: float | None,
+    centre_measured: bool,
     sample: Sample | None,
 ) -> Preflight:
     probe, remarks = _start_probe(beamline, scan)
@@ -159,13 +156,14 @@ def _preflight(
         step_um=scan.trajectory.step_um,
         travel_um=(beamline.stage.y.limits, beamline.stage.x.limits),
         exposure_s=scan.exposure_s,
-        trigger_period_s=trigger_period_s,
+        trigger_period_s=beamline.trigger_period_s,
         photons_per_frame=scan.photons_per_frame or 0.0,
         detector=beamline.detector_limits,
         frame_shape=beamline.detector.frame_shape,
         orientation=scan.orientation,
         beam_centre_px=scan.beam_centre_px,
         design_centre_px=beamline.beam_centre_px,
+        centre_measured=centre_measured,
         valid=calibration_store(beamline).mask(scan.mask_version) if scan.mask_version else None,
         focus_size=beamline.focus_size,
         sample=sample,
@@ -174,6 +172,6 @@ def _preflight(
 
 
 def _start_probe(beamline: Beamline, scan: ScanMetadata) -> tuple[NDArray[np.complex64], tuple[str, ...]]:
-    if isinstance(scan.probe, StoredProbe):
-        return start_probe(calibration_store(beamline), scan)
-    return scan.probe.probe(scan.geometry), ()
+    if isinstance(scan.probe, ZonePlate):
+        return scan.probe.probe(scan.geometry), ()
+    return start_probe(calibration_store(beamline), scan)

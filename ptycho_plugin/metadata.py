@@ -58,7 +58,8 @@ class ScanMetadata(BaseModel):
     exposure_s: Annotated[float, Field(gt=0)]
     photons_per_frame: float | None = None
     """Photons expected on the sample in one exposure."""
-    probe: ProbeSource
+    probe: ProbeSource | None = None
+    """Where a reconstruction starts from; frames that are only looked at need none."""
     optic: ZonePlate | None = None
     mask_version: str | None = None
     """Key of the valid-pixel mask under ``calibrations/masks``."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ptycho_plugin.geometry import Geometry
 
@@ -21,7 +21,7 @@ class ZonePlate(BaseModel):
     diameter, outermost_zone : float
         In metres; focal length = diameter * outermost zone / wavelength.
     central_stop : float
-        Diameter of the stop in metres, 0 for none.
+        Diameter of the stop in metres, smaller than the zone plate's; 0 for none.
     defocus : float
         From the focus downstream to the sample, in metres.
     """
@@ -33,6 +33,15 @@ class ZonePlate(BaseModel):
     outermost_zone: Annotated[Metres, Field(gt=0)] = 50e-9
     central_stop: Annotated[Metres, Field(ge=0)] = 40e-6
     defocus: Metres = 270e-6
+
+    @model_validator(mode="after")
+    def _stop_leaves_zones(self) -> Self:
+        if self.central_stop >= self.diameter:
+            raise ValueError(
+                f"a central stop of {self.central_stop:g} m covers the zone plate of {self.diameter:g} m: "
+                "the stop must be smaller than the diameter"
+            )
+        return self
 
     def focal_length(self, wavelength: float) -> float:
         """Return the focal length in metres."""

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from glob import glob
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,12 @@ def code_sha256() -> str:
     """Return one SHA-256 over the package's Python files.
 
     It tells apart two states of a checkout that bear one version, and works where there is no
-    git: in a wheel, or in a virtual environment inside another project's checkout.
+    git: in a wheel, or in a virtual environment inside another project's checkout. A wheel has
+    the digest of the checkout it was built from.
     """
     root = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(f"{path.relative_to(root)}\0{file_sha256(path)}\0".encode())
+    # Not `Path.rglob`, which does not follow the links that stand for packages in a checkout.
+    for name in sorted(glob("**/*.py", root_dir=root, recursive=True)):  # noqa: PTH207
+        digest.update(f"{name}\0{file_sha256(root / name)}\0".encode())
     return digest.hexdigest()

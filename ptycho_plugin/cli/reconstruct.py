@@ -79,6 +79,8 @@ def _options(difference_map: int, maximum_likelihood: int, probe_modes: int) -> 
 def _with_start_probe(
     dataset: PtychoDataset, zone_plate: tuple[float, float, float, float] | None
 ) -> PtychoDataset:
+    from pydantic import ValidationError
+
     from ptycho_plugin.optics import ZonePlate
 
     if zone_plate is None:
@@ -89,17 +91,20 @@ def _with_start_probe(
             )
         return dataset
     diameter_um, outermost_zone_nm, stop_um, defocus_um = zone_plate
-    if min(diameter_um, outermost_zone_nm) <= 0 or not 0 <= stop_um < diameter_um:
-        raise InputError(
-            f"--zone-plate {diameter_um:g} {outermost_zone_nm:g} {stop_um:g} {defocus_um:g}: diameter and "
-            "outermost zone must be above 0, the stop smaller than the diameter"
+    try:
+        optic = ZonePlate(
+            diameter=diameter_um * 1e-6,
+            outermost_zone=outermost_zone_nm * 1e-9,
+            central_stop=stop_um * 1e-6,
+            defocus=defocus_um * 1e-6,
         )
-    optic = ZonePlate(
-        diameter=diameter_um * 1e-6,
-        outermost_zone=outermost_zone_nm * 1e-9,
-        central_stop=stop_um * 1e-6,
-        defocus=defocus_um * 1e-6,
-    )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{name}: " for name in first["loc"])
+        raise InputError(
+            f"--zone-plate {diameter_um:g} {outermost_zone_nm:g} {stop_um:g} {defocus_um:g} cannot be used: "
+            f"{where}{first['msg']}"
+        ) from error
     return dataset.with_probe(optic.probe(dataset.geometry))
 
 

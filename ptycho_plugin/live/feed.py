@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -68,7 +69,8 @@ class RunFeed:
         self._outcome = LiveOutcome(uid)
         self._lost: list[str] = []
         self._on_progress = settings.on_progress
-        self._process = _start(folder, self._log, settings)
+        self._command = _command(folder, settings)
+        self._process = _start(self._command, self._log, settings)
         self._pokes = cast(IO[bytes], self._process.stdin)
         os.set_blocking(self._pokes.fileno(), False)
         self._listener = Thread(target=self._listen, name=f"live reconstruction of {uid}", daemon=True)
@@ -115,7 +117,10 @@ class RunFeed:
                     self._hear(**json.loads(line))
         status = self._process.wait()
         if status and self._outcome.error is None:
-            error = f"the worker ended with status {status}: read {self._log}"
+            error = (
+                f"the worker ended with status {status}: read {self._log}; to reconstruct the run again, "
+                f"set TILED_API_KEY and run {shlex.join(self._command)}"
+            )
             self._outcome = replace(self._outcome, error=error)
         if self._outcome.error:
             logger.warning("live reconstruction of run %s: %s", self._outcome.uid, self._outcome.error)
@@ -144,13 +149,16 @@ class RunFeed:
             self._on_progress = None
 
 
-def _start(folder: Path, log: Path, settings: WorkerSettings) -> subprocess.Popen[bytes]:
+def _command(folder: Path, settings: WorkerSettings) -> list[str]:
     module = ["-m", "ptycho_plugin.live.worker"]
-    arguments = [str(folder), "--tiled", settings.tiled_uri, "--data", str(settings.data)]
+    return [sys.executable, *module, str(folder), "--tiled", settings.tiled_uri, "--data", str(settings.data)]
+
+
+def _start(command: list[str], log: Path, settings: WorkerSettings) -> subprocess.Popen[bytes]:
     key = {"TILED_API_KEY": settings.api_key} if settings.api_key else {}
     with log.open("a") as errors:
         return subprocess.Popen(  # noqa: S603 (our own interpreter and module)
-            [sys.executable, *module, *arguments],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,7 +48,7 @@ class FrameFiles:
         Raises
         ------
         InputError
-            If the file lies outside the folder.
+            If the file lies outside the folder, or its frames may.
         OSError
             If it cannot be read, or not yet.
         """
@@ -59,7 +60,7 @@ class FrameFiles:
         Raises
         ------
         InputError
-            If the file lies outside the folder.
+            If the file lies outside the folder, or its frames may.
         OSError
             If the frame cannot be read, or not yet.
         """
@@ -75,10 +76,12 @@ class FrameFiles:
         key = uri, dataset
         if key not in self._datasets:
             file = h5py.File(self._path(uri), "r", libver="latest", swmr=True)
+            try:
+                self._datasets[key] = _own_dataset(file, dataset)
+            except Exception:
+                file.close()
+                raise
             self._files.append(file)
-            if dataset not in file:
-                raise OSError(f"{uri} holds no dataset {dataset}")
-            self._datasets[key] = file[dataset]
         return self._datasets[key]
 
     def _path(self, uri: str) -> Path:
@@ -89,3 +92,16 @@ class FrameFiles:
         if not path.is_relative_to(self._folder):
             raise InputError(f"{path} lies outside {self._folder}: name the folder of the frames' files")
         return path
+
+
+def _own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return a dataset whose data are in the file itself: links and virtual ones lead elsewhere."""
+    paths = accumulate(name.strip("/").split("/"), "{}/{}".format)
+    try:
+        own = all(file.id.links.get_info(path.encode()).type == h5py.h5l.TYPE_HARD for path in paths)
+    except (RuntimeError, ValueError):
+        raise OSError(f"{file.filename} holds no dataset {name}") from None
+    dataset = file[name] if own else None
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise InputError(f"{name} of {file.filename} is no dataset of that file alone: name one that is")
+    return dataset

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.live.frame_files import FrameFiles
 from ptycho_plugin.live.join import Exposure, RunDocuments
+from ptycho_plugin.live.session import Report
 from ptycho_plugin.live.spool import SpoolReader
 from ptycho_plugin.measurement import Measurement
 from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.raw import measurement_of
+
+LATE_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""A frame may become readable a little after the document that ends its run."""
 
 
 class Intake:
@@ -26,6 +34,8 @@ class Intake:
     files : FrameFiles
     store : CalibrationStore
         Holds the mask that the run's metadata names.
+    report : Report
+        Hears of the first document that cannot be used.
 
     Attributes
     ----------
@@ -34,12 +44,14 @@ class Intake:
         Why a frame could last not be read, empty if all could.
     """
 
-    def __init__(self, folder: Path, files: FrameFiles, store: CalibrationStore) -> None:
+    def __init__(self, folder: Path, files: FrameFiles, store: CalibrationStore, report: Report) -> None:
         self.run = RunDocuments()
         self.unread = ""
         self._spool = SpoolReader(folder)
         self._files = files
         self._store = store
+        self._report = report
+        self._unusable_documents = 0
         self._pending: list[Exposure] = []
         self._measurement: Measurement | None = None
 
@@ -50,7 +62,7 @@ class Intake:
             "missing": self.run.missing + len(self._pending),
             "repeated": self.run.repeated,
             "unusable": self.run.unusable,
-            "malformed": self._spool.malformed,
+            "malformed": self._spool.malformed + self._unusable_documents,
         }
 
     def take(self) -> PtychoDataset | None:
@@ -59,10 +71,10 @@ class Intake:
         Raises
         ------
         PtychoError
-            If a document, a frame or the mask cannot be used.
+            If the start document, a frame or the mask cannot be used.
         """
         for name, document in self._spool.read():
-            self._pending.extend(self.run.add(name, document))
+            self._pending.extend(self._join(name, document))
         crops, positions = [], []
         waiting = []
         for exposure in self._pending:
@@ -76,6 +88,35 @@ class Intake:
         if self._measurement is None or not crops:
             return None
         return self._measurement.dataset(np.stack(crops), positions)
+
+    def take_late(self) -> Iterator[PtychoDataset]:
+        """Yield what becomes readable in the seconds after the run; tell of what does not.
+
+        Raises
+        ------
+        PtychoError
+            As from `take`.
+        """
+        for pause in LATE_PAUSES_S:
+            if not self._pending:
+                return
+            time.sleep(pause)
+            exposures = self.take()
+            if exposures is not None:
+                yield exposures
+        if self._pending:
+            self._report(warning=f"{len(self._pending)} frames could not be read: {self.unread}")
+
+    def _join(self, name: str, document: dict[str, Any]) -> list[Exposure]:
+        try:
+            return self.run.add(name, document)
+        except InputError as error:
+            if not self.run.start:
+                raise
+            if not self._unusable_documents:
+                self._report(warning=f"{error}; such documents are left out and counted")
+            self._unusable_documents += 1
+            return []
 
     def _read(self, exposure: Exposure) -> NDArray[np.generic]:
         uri, dataset, index, _ = exposure

@@ -50,7 +50,7 @@ class RunDocuments:
         self._positions: dict[int, tuple[float, float]] = {}
 
     def add(self, name: str, document: dict[str, Any]) -> list[Exposure]:
-        """Take in one document, and return the exposures that it completes.
+        """Take in one document, whole or not at all, and return the exposures that it completes.
 
         Raises
         ------
@@ -59,7 +59,9 @@ class RunDocuments:
         """
         try:
             return list(self._add(name, document))
-        except (KeyError, TypeError) as error:
+        except InputError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise InputError(f"a {name} document of the run cannot be used: {error!r}") from error
 
     def _add(self, name: str, document: dict[str, Any]) -> Iterator[Exposure]:
@@ -97,13 +99,14 @@ class RunDocuments:
 
     def _add_frames(self, datum: Mapping[str, Any]) -> Iterator[Exposure]:
         indices, numbers = (range(datum[key]["start"], datum[key]["stop"]) for key in ("indices", "seq_nums"))
-        for index, number in zip(indices, numbers, strict=True):
+        for index, number in list(zip(indices, numbers, strict=True)):
             yield from self._put(self._frames, number, (datum["stream_resource"], index))
 
     def _add_events(self, page: Mapping[str, Any]) -> Iterator[Exposure]:
-        self.last_event = page["time"][-1]
-        row, column = (page["data"][key] for key in self.scan.position_keys)
-        for number, position in zip(page["seq_num"], zip(row, column, strict=True), strict=True):
+        rows, columns = (map(float, page["data"][key]) for key in self.scan.position_keys)
+        events = list(zip(map(int, page["seq_num"]), zip(rows, columns, strict=True), strict=True))
+        self.last_event = float(page["time"][-1])
+        for number, position in events:
             yield from self._put(self._positions, number, position)
 
     def _put(self, known: dict[int, Any], number: int, value: Any) -> Iterator[Exposure]:

@@ -23,7 +23,7 @@ class LiveOutcome:
         Frames that were used.
     missing, repeated, unusable, malformed : int
         Sequence numbers without frame or position, or whose frame could not be read; second
-        frames or events of a number; positions that are not numbers; lines that are no document.
+        frames or events of a number; positions that are not numbers; lines that are no usable document.
     r_factor : float or None
         R of the final result.
     probe_uid : str or None

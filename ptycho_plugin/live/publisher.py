@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +14,11 @@ from ptycho_plugin.io import write_result
 from ptycho_plugin.publishing.results import ResultWriter, result_provenance
 from ptycho_plugin.reconstruction import Result
 
+logger = logging.getLogger(__name__)
+
 SECONDS_BETWEEN_MAPS = 3.0
+LONGEST_PAUSE_S = 60.0
+"""Between attempts, where Tiled takes no maps; the pause doubles up to here."""
 RESULT_FILE = "result.h5"
 
 
@@ -37,31 +43,25 @@ class Publisher:
         self._folder = folder
         self._report = report
         self._started = started
-        self._shown: float | None = None
-        self._live = True
+        self._shown = False
+        self._pause = SECONDS_BETWEEN_MAPS
+        self._due = -math.inf
 
     def show(self, result: Callable[[], Result]) -> None:
         """Write the map so far, if the last one is some seconds old.
 
-        A map that Tiled does not take is the last live one: the reconstruction goes on.
+        A map that cannot be written is warned of, the next one is tried after a longer pause,
+        and the reconstruction goes on.
 
         Parameters
         ----------
         result : callable
             Gives the state now; called only if it will be shown.
         """
-        now = time.monotonic()
-        if not self._live or (self._shown is not None and now - self._shown < SECONDS_BETWEEN_MAPS):
+        if time.monotonic() < self._due:
             return
-        try:
-            self._writer.write_live(result())
-        except PublishingError as error:
-            self._live = False
-            self._report(warning=f"no more live maps: {error}")
-            return
-        if self._shown is None:
-            self._report(outcome={"first_map_s": time.time() - self._started})
-        self._shown = now
+        self._write_live(result())
+        self._due = time.monotonic() + self._pause
 
     def finish(self, result: Result, md: Mapping[str, Any]) -> str:
         """Write the final result and return its path in Tiled.
@@ -69,12 +69,27 @@ class Publisher:
         Raises
         ------
         PublishingError
-            If Tiled does not take it; the sentence names the file that holds it.
+            If it cannot be written there; the sentence names the file that holds it.
         """
         try:
             self._writer.write_final(result, md)
-        except PublishingError as error:
+        except Exception as error:  # whatever it is, the result must not be lost
             path = self._folder / RESULT_FILE
             write_result(path, result, result_provenance(result))
-            raise PublishingError(f"{error}; the final result is in {path}") from error
+            reason = error if isinstance(error, PublishingError) else repr(error)
+            raise PublishingError(f"{reason}; the final result is in {path}") from error
         return self._writer.path
+
+    def _write_live(self, result: Result) -> None:
+        try:
+            self._writer.write_live(result)
+        except Exception as error:  # a live view must never end a reconstruction
+            logger.exception("the live map could not be written")
+            if self._pause == SECONDS_BETWEEN_MAPS:
+                self._report(warning=f"a live map could not be written: {error}")
+            self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
+            return
+        self._pause = SECONDS_BETWEEN_MAPS
+        if not self._shown:
+            self._report(outcome={"first_map_s": time.time() - self._started})
+        self._shown = True

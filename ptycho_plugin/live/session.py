@@ -19,6 +19,10 @@ from ptycho_plugin.publishing.results import ResultWriter
 from ptycho_plugin.reconstruction import Progress, Reconstruction, Result
 
 
+LARGEST_PROBE_R = 0.3
+"""A calibration that fits its frames no better than this found no probe."""
+
+
 class Report(Protocol):
     """Tells the owner of a worker something."""
 
@@ -80,7 +84,7 @@ class Session:
         self._tell(Progress("live", self._iterations, 0, self._engine.frames, error))
 
     def finish(self, counts: Mapping[str, int]) -> None:
-        """Finish the recipe and publish; keep the probe of a calibration that succeeded.
+        """Finish the recipe and publish; keep the probe of a calibration that succeeded and fits.
 
         Parameters
         ----------
@@ -93,7 +97,7 @@ class Session:
             If the engine fails, or Tiled does not take result or probe.
         """
         result = self._engine.finish(self._tell)
-        status = (self._run.stop or {"exit_status": "abort"})["exit_status"]
+        status = (self._run.stop or {}).get("exit_status", "abort")
         path = self._publisher.finish(result, {"run": {"exit_status": status, **counts}})
         self._report(
             outcome={
@@ -105,9 +109,18 @@ class Session:
             }
         )
         if self._run.scan.purpose == "probe_calibration" and status == "success":
-            self._report(outcome={"probe_uid": self._keep_probe(result)})
+            self._keep_probe(result)
 
-    def _keep_probe(self, result: Result) -> str:
+    def _keep_probe(self, result: Result) -> None:
+        if not result.residual <= LARGEST_PROBE_R:  # also where it is not a number
+            self._report(
+                warning=f"the probe is not kept: R is {result.residual:.2f}, above {LARGEST_PROBE_R}: "
+                "look at the result and run probe_calibration again"
+            )
+            return
+        self._report(outcome={"probe_uid": self._store_probe(result)})
+
+    def _store_probe(self, result: Result) -> str:
         start = self._run.start
         said = {key: value for key, value in start.items() if key != START_KEY}  # slit gaps, sample, ...
         return self._store.store_probe(

@@ -4,6 +4,9 @@
 the spool in the run's folder. A byte on standard input says that there is more, its end that
 nothing will follow. The API key is in the variable ``TILED_API_KEY``. Progress and outcome go to
 standard output, one JSON object a line.
+
+Where a worker died, the same command run by hand reconstructs the run again: standard input is
+not read once the spool holds the stop document.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import selectors
+import select
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
@@ -48,29 +52,43 @@ def reconstruct_run(folder: Path, data: Path, client: Any) -> None:
     PtychoError
         If there is nothing to reconstruct, or something cannot be used or published.
     """
-    session: Session | None = None
-    with FrameFiles(data) as files, selectors.DefaultSelector() as wakeups:
-        wakeups.register(sys.stdin, selectors.EVENT_READ)
-        intake = Intake(folder, files, CalibrationStore(client))
-        more = True
-        while more:
-            ready = session is not None and session.ready
-            more = _wait(wakeups, at_most=0 if ready else None)
-            exposures = intake.take()
-            if exposures is not None:
-                session = session or Session(intake.run, client, folder, report)
-                session.add(exposures)
-            more = more and intake.run.stop is None
-            if more and session is not None and session.ready:
-                session.iterate()
+    with FrameFiles(data) as files:
+        intake = Intake(folder, files, CalibrationStore(client), report)
+
+        def start() -> Session:
+            return Session(intake.run, client, folder, report)
+
+        session = _follow(intake, start)
+        for exposures in intake.take_late():
+            session = session or start()
+            session.add(exposures)
     if session is None:
         raise ReconstructionError(f"there is no frame to reconstruct. {intake.unread}".strip())
     session.finish(intake.counts)
 
 
-def _wait(wakeups: selectors.BaseSelector, at_most: float | None) -> bool:
+def _follow(intake: Intake, start: Callable[[], Session]) -> Session | None:
+    """Take exposures in and iterate until the run has ended; return the session that has them."""
+    session: Session | None = None
+    more = True
+    while True:
+        exposures = intake.take()
+        if exposures is not None:
+            session = session or start()
+            session.add(exposures)
+        if intake.run.stop is not None or not more:
+            return session
+        iterating = session is not None and session.ready
+        if session is not None and iterating:
+            session.iterate()
+        more = _wait(at_most=0 if iterating else None)
+
+
+def _wait(at_most: float | None) -> bool:
     """Return whether the producer is still there, after a poke or the time."""
-    return not wakeups.select(at_most) or bool(os.read(sys.stdin.fileno(), 65536))
+    # Not `selectors`, whose epoll refuses a file such as /dev/null.
+    readable, _, _ = select.select([sys.stdin], [], [], at_most)
+    return not readable or bool(os.read(sys.stdin.fileno(), 65536))
 
 
 def report(**message: Any) -> None:

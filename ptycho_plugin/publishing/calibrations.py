@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ ENERGY_TOLERANCE = 5e-4
 FIELD_TOLERANCE = 5e-3
 """Relative, of distance and of the window lambda z / pixel, the scale of the probe's grid."""
 PROBE_MAX_AGE = timedelta(days=1)
-MASK_VERSION_DIGITS = 16
+KEY_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class ProbeRecord:
     date : datetime
         When it was measured, with its time zone.
     metadata : mapping
-        Everything that was stored with it: also the run's uid, and what its start document said
-        (slit gaps, sample, ...) as ``md``.
+        Everything that was stored with it: also the calibration's ``run_uid``, if there was one, and
+        what its start document said (slit gaps, sample, ...) as ``md``.
     """
 
     uid: str
@@ -82,33 +82,37 @@ class CalibrationStore:
     ) -> str:
         """Keep a probe and return its uid.
 
+        The uid is made of the probe and what is said of it: the same one is kept once, with its
+        first date.
+
         Parameters
         ----------
         probe : ndarray, (mode, row, column), complex64
         geometry : Geometry
         optic : ZonePlate, optional
         run_uid : str, optional
-            The calibration scan it was reconstructed from.
+            The calibration scan it was reconstructed from; `latest_probe` finds only such ones.
         date : datetime, optional
             With its time zone; by default now.
         md : mapping, optional
             What else should be known of it, such as slit gaps.
         """
-        uid = str(uuid4())
-        metadata = {
+        said = {
             "schema_version": 1,
             "geometry": geometry.model_dump(mode="json"),
             "optic": optic.model_dump(mode="json") if optic else None,
-            "run_uid": run_uid,
-            # In one time zone and one width, so that text order is time order.
-            "date": (date or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds"),
             "md": dict(md or {}),
+            **({"run_uid": run_uid} if run_uid else {}),
         }
+        # In one time zone and one width, so that text order is time order.
+        when = (date or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds")
+        array = probe.astype(np.complex64)
+        uid = _key(array, json.dumps(said, sort_keys=True, default=str))
         with tiled_errors(self._client):
             probes = child(self._client, "calibrations", "probes")
-            probes.write_array(
-                probe.astype(np.complex64), key=uid, metadata=metadata, dims=("mode", "row", "column")
-            )
+            if uid not in probes:
+                metadata = {**said, "date": when}
+                probes.write_array(array, key=uid, metadata=metadata, dims=("mode", "row", "column"))
         return uid
 
     def probe(self, uid: str) -> ProbeRecord:
@@ -117,12 +121,15 @@ class CalibrationStore:
             return _record(self._existing("probes", uid))
 
     def latest_probe(self) -> ProbeRecord:
-        """Return the probe with the latest date."""
+        """Return the probe of the latest calibration scan."""
+        from tiled.queries import KeyPresent
+
         with tiled_errors(self._client):
-            newest = child(self._client, "calibrations", "probes").sort(("date", -1)).values()
+            measured = child(self._client, "calibrations", "probes").search(KeyPresent("run_uid"))
+            newest = measured.sort(("date", -1)).values()
             if not newest:
                 raise PublishingError(
-                    f"there is no probe under {self._client.uri}/calibrations/probes: "
+                    f"there is no measured probe under {self._client.uri}/calibrations/probes: "
                     "run probe_calibration first, or name a zone plate"
                 )
             return _record(newest.first())
@@ -133,8 +140,7 @@ class CalibrationStore:
         The version is made of the mask's content: the same mask is kept once.
         """
         valid = np.ascontiguousarray(mask, np.uint8)
-        digest = hashlib.sha256(repr(valid.shape).encode() + valid.tobytes()).hexdigest()
-        version = digest[:MASK_VERSION_DIGITS]
+        version = _key(valid)
         with tiled_errors(self._client):
             masks = child(self._client, "calibrations", "masks")
             if version not in masks:
@@ -154,6 +160,11 @@ class CalibrationStore:
             raise PublishingError(
                 f"there is no '{key}' under calibrations/{kind}: check the name or store it first"
             ) from None
+
+
+def _key(array: NDArray[Any], said: str = "") -> str:
+    """Return a name made of the content."""
+    return hashlib.sha256(f"{array.shape}{said}".encode() + array.tobytes()).hexdigest()[:KEY_DIGITS]
 
 
 def _record(array: Any) -> ProbeRecord:
@@ -230,7 +241,14 @@ def start_probe(
     -------
     ndarray, (mode, row, column), complex64
     tuple of str
+
+    Raises
+    ------
+    InputError
+        If the run names no probe.
     """
+    if metadata.probe is None:
+        raise InputError(f"a run of purpose '{metadata.purpose}' names no probe: reconstruct a scan instead")
     if isinstance(metadata.probe, ZonePlate):
         return metadata.probe.probe(metadata.geometry, metadata.photons_per_frame or 1.0), ()
     return fit_probe(store.probe(metadata.probe.uid), metadata.geometry, when=when)

@@ -99,9 +99,16 @@ class PtychoReconstruction(Container):
         return from_context(self.context, self.structure_clients, node_path_parts=path)
 
     def plot(self) -> Figure:
-        """Draw phase, amplitude, probe and error curve."""
-        from ptycho_plugin.view.plots import figure_of_result
+        """Draw phase, amplitude, probe and error curve; during the scan the two maps."""
+        from ptycho_plugin.view.plots import figure_of_maps, figure_of_result
 
+        if self.status == "live":
+            return figure_of_maps(
+                phase=self.phase,
+                amplitude=self.amplitude,
+                pixel=self.object_pixel,
+                title=f"{self.metadata['frames']} frames of run {self.metadata['run_uid']}",
+            )
         return figure_of_result(
             phase=self.phase,
             amplitude=self.amplitude,

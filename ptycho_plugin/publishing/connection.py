@@ -10,11 +10,21 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 from ptycho_plugin.errors import PublishingError
 
 REFUSED = (401, 403)
+CONFLICT = 409
 
 
 def split_key(uri: str) -> tuple[str, str | None]:
-    """Return an address without its query, and the API key that the query held."""
-    parts = urlsplit(uri)
+    """Return an address without its query, and the API key that the query held.
+
+    Raises
+    ------
+    PublishingError
+        If it is no address.
+    """
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise PublishingError(_no_address(uri.partition("?")[0], error)) from None
     keys = parse_qs(parts.query).get("api_key")
     return urlunsplit(parts._replace(query="")), keys[0] if keys else None
 
@@ -32,7 +42,7 @@ def connect(uri: str, api_key: str | None = None) -> Any:
     Raises
     ------
     PublishingError
-        If nothing answers there, or the key is refused.
+        If it is no address, nothing answers there, or the key is refused.
     """
     import httpx
     from tiled.client.constructors import from_context
@@ -57,8 +67,20 @@ def connect(uri: str, api_key: str | None = None) -> Any:
 def child(client: Any, *path: str) -> Any:
     """Return the container at a path below a client, creating what is missing of it."""
     for key in path:
-        client = client[key] if key in client else client.create_container(key)
+        if key not in client:
+            _create(client, key)
+        client = client[key]
     return client
+
+
+def _create(client: Any, key: str) -> None:
+    import httpx
+
+    try:
+        client.create_container(key)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != CONFLICT:  # another process was first
+            raise
 
 
 @contextmanager
@@ -75,12 +97,18 @@ def tiled_errors(where: Any) -> Iterator[None]:
     uri = split_key(where if isinstance(where, str) else str(where.uri))[0]
     try:
         yield
+    except httpx.InvalidURL as error:
+        raise PublishingError(_no_address(uri, error)) from None
     except httpx.HTTPStatusError as error:
         raise PublishingError(_refusal(uri, error.response.status_code)) from None
     except httpx.HTTPError as error:
         raise PublishingError(
             f"Tiled at {uri} cannot be reached ({type(error).__name__}): check that the server runs there"
         ) from None
+
+
+def _no_address(uri: str, error: Exception) -> str:
+    return f"{uri} is no address of a Tiled tree ({error}): give one like http://127.0.0.1:8000/api/v1"
 
 
 def _refusal(uri: str, status: int) -> str:

@@ -67,7 +67,8 @@ class Field:
     def covers(self, positions: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which patches at positions ``(n, 2)`` in metres lie in the field."""
         px = positions / self.pixel - self.origin_px
-        return ((px >= 0) & (px <= np.array(self.shape) - self.side)).all(axis=1)
+        inside: NDArray[np.bool_] = np.all((px >= 0) & (px <= np.array(self.shape) - self.side), axis=1)
+        return inside
 
     def to_px(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return top-left pixels ``(n, 2)``, with fractions, of patches at positions in metres.

@@ -7,7 +7,7 @@ for a first axis of 1 where all frames share one probe. O_j is the object's patc
 
 Sums over pixels are kept for each column in float64 and added up at the end: they are exact
 enough to decide a step, and the loop over a row can be vectorised without reordering additions.
-A literal would turn float32 into float64, hence `ONE` and `TINY`.
+A literal would turn float32 into float64, hence `ZERO` and `ONE`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Waves = NDArray[np.complex64]
 Reals = NDArray[np.float32]
 
-ONE = np.float32(1)
+ZERO, ONE = np.float32(0), np.float32(1)
 TINY = np.finfo(np.float32).tiny
 
 kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
@@ -130,7 +130,7 @@ def nearest_measured(
             for c in range(side):
                 modulus[c] = np.sqrt(modulus[c])
                 excess = modulus[c] - amplitude[c]
-                distances[c] += excess * excess if valid[c] else 0
+                distances[c] += excess * excess if valid[c] else ZERO
         way = np.float32(1 - np.sqrt(min(1, noise_power[j] / max(distances.sum(), TINY))))
         for r in range(side):
             amplitude, valid, modulus = amplitudes[j, r], measured[j, r], moduli[r]
@@ -267,8 +267,8 @@ def compare(
             _intensity(far[j], r, model)
             for c in range(side):
                 excess = np.sqrt(model[c]) - amplitude[c]
-                distances[c] += excess * excess if valid[c] else 0
-                slope[c] = ONE - amplitude[c] * amplitude[c] / (model[c] + dark_counts) if valid[c] else 0
+                distances[c] += excess * excess if valid[c] else ZERO
+                slope[c] = ONE - amplitude[c] * amplitude[c] / (model[c] + dark_counts) if valid[c] else ZERO
             for m in range(modes):
                 wave, target = far[j, m, r], out[j, m, r]
                 for c in range(side):
@@ -331,6 +331,6 @@ def expand(
             for c in range(side):
                 expected = model[c] + dark_counts
                 slope = ONE - amplitude[c] * amplitude[c] / expected
-                slopes[c] += slope * growth[c] if valid[c] else 0
-                curvatures[c] += growth[c] * growth[c] / expected if valid[c] else 0
+                slopes[c] += slope * growth[c] if valid[c] else ZERO
+                curvatures[c] += growth[c] * growth[c] / expected if valid[c] else ZERO
     return slopes.sum(), curvatures.sum()

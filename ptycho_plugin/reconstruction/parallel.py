@@ -1,6 +1,6 @@
 """Work shared between threads so that the same input gives the same bits on any of them.
 
-NumPy and SciPy release the interpreter lock in their loops, so plain threads are enough. A sum
+The transforms and the kernels release the interpreter lock, so plain threads are enough. A sum
 over frames is taken in a fixed number of partial sums, each in a fixed order, however many
 threads there are.
 """

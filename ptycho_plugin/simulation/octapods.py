@@ -7,10 +7,11 @@ chains; the chains bend, gather in places, and so make a network with voids.
 from __future__ import annotations
 
 from math import ceil, pi
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import fft
 from scipy.spatial.transform import Rotation
 from scipy.special import j1
@@ -33,7 +34,7 @@ class OctapodFilm(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    density_per_um2: float = Field(4000.0, ge=0)
+    density_per_um2: float = Field(4500.0, ge=0)
     """Octapods per square micrometre, seen from above."""
     pod_length_nm: float = Field(39.0, gt=0)
     """From the octapod's centre to the tip of a pod."""
@@ -44,12 +45,21 @@ class OctapodFilm(BaseModel):
     octapods_per_chain: int = Field(50, ge=1)
     persistence_nm: float = Field(300.0, gt=0)
     """Length over which a chain forgets its direction."""
-    chains_per_cluster: int = Field(5, ge=1)
+    chains_per_cluster: int = Field(16, ge=1)
     cluster_nm: float = Field(100.0, ge=0)
     """Standard deviation of the chains' starts about the centre of their cluster."""
     matrix: Material = PMMA
     """What the octapods displace. Its own phase and absorption, uniform, are left out."""
     seed: int = 1
+
+    @model_validator(mode="after")
+    def _pods_leave_the_core(self) -> Self:
+        if self.pod_length_nm <= self.pod_thickness_nm / 2:
+            raise ValueError(
+                f"pods of {self.pod_length_nm:g} nm do not leave a core of {self.pod_thickness_nm:g} nm: "
+                "make them longer"
+            )
+        return self
 
     def transmission(self, shape: tuple[int, int], pixel: float, energy_eV: float) -> NDArray[np.complex64]:
         """Return the film's complex transmission; its phase is negative where there is more matter.

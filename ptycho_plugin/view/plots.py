@@ -61,9 +61,34 @@ def figure_of_result(
     figure = Figure(figsize=(12, 5.8), layout="constrained", dpi=150)
     axes = figure.subplot_mosaic("ppab;ppee", height_ratios=[3, 2])
     draw_phase(axes["p"], phase[window], pixel)
-    _draw_map(axes["a"], amplitude[window], pixel, "amplitude", "", "gray")
+    draw_amplitude(axes["a"], amplitude[window], pixel)
     draw_probe(axes["b"], probe[0], pixel)
     draw_errors(axes["e"], errors, likelihood_from)
+    figure.suptitle(title)
+    return figure
+
+
+def figure_of_maps(
+    *, phase: NDArray[np.floating], amplitude: NDArray[np.floating], pixel: float, title: str = ""
+) -> Figure:
+    """Draw phase map and amplitude, whole; all there is of a reconstruction that is not done.
+
+    Parameters
+    ----------
+    phase, amplitude : ndarray, (row, column), float
+        Phase in radians.
+    pixel : float
+        Object pixel in metres.
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(12, 5.8), layout="constrained", dpi=150)
+    left, right = figure.subplots(1, 2)
+    draw_phase(left, phase, pixel)
+    draw_amplitude(right, amplitude, pixel)
     figure.suptitle(title)
     return figure
 
@@ -88,6 +113,11 @@ def scanned_window(positions_px: NDArray[np.float64], frame_side: int, shape: tu
 def draw_phase(axes: Axes, phase: NDArray[np.floating], pixel: float) -> None:
     """Draw a phase map (row, column) in radians, with colour bar and scale bar."""
     _draw_map(axes, phase, pixel, "phase", "rad", "cividis_r")
+
+
+def draw_amplitude(axes: Axes, amplitude: NDArray[np.floating], pixel: float) -> None:
+    """Draw the modulus of the transmission (row, column), with colour bar and scale bar."""
+    _draw_map(axes, amplitude, pixel, "amplitude", "", "gray")
 
 
 def draw_probe(axes: Axes, probe: NDArray[np.complexfloating], pixel: float) -> None:

@@ -91,7 +91,8 @@ def test_a_beamline_is_set_up_and_scanned(engine: RunEngine, run: Run, store: An
 
     engine(ptycho_scan(beamline, trajectory=SMALL, background_run=background))
     assert run.metadata.mask_version == beamline.detector.mask_version.get()
-    assert run.of("start")[0]["preflight"]["bright_cone"]["level"] == "ok"
+    findings = run.of("start")[0]["preflight"]
+    assert findings["bright_cone"]["level"] == findings["beam_centre"]["level"] == "ok"
     assert run.frames().shape == (len(SMALL.offsets_um()), *pilatus.SHAPE)
     error_nm = 1e3 * (run.measured_um() - SMALL.offsets_um())
     assert 5 < error_nm.std() < 50

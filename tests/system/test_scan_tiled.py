@@ -31,7 +31,8 @@ def test_a_scan_with_a_stored_probe_and_mask_comes_back(
     options = SimulationOptions(hot_pixels=200, jitter_between_nm=10)
     beamline = simulated_beamline(data_folder, calibrations=store, time_factor=0, options=options)
     assert beamline.optic is not None
-    store.store_probe(beamline.optic.probe(beamline.geometry), geometry=beamline.geometry)
+    probe = beamline.optic.probe(beamline.geometry)
+    store.store_probe(probe, geometry=beamline.geometry, run_uid="a calibration")
 
     (background,) = engine(background_frames(beamline, frames=2))
     (uid,) = engine(ptycho_scan(beamline, trajectory=SMALL, probe="latest", background_run=background))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import ZonePlate, enclosing_diameter
@@ -15,6 +16,12 @@ def far_field(probe):
 
 def test_focal_length_of_the_published_zone_plate():
     assert ZonePlate().focal_length(0.2e-9) == pytest.approx(50e-3)
+
+
+@pytest.mark.parametrize("stop", [200e-6, 300e-6])
+def test_a_stop_that_covers_the_zone_plate_is_refused(stop):
+    with pytest.raises(ValidationError, match="the stop must be smaller than the diameter"):
+        ZonePlate(central_stop=stop)
 
 
 def test_the_power_is_the_photons():

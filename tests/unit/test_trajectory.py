@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from pydantic import TypeAdapter
+from scipy.cluster.hierarchy import linkage
 
-from ptycho_plugin.trajectory import ConcentricRings, RecordedPositions, Trajectory
+from ptycho_plugin.trajectory import (
+    ConcentricRings,
+    RecordedPositions,
+    Trajectory,
+    typical_step,
+    widest_step,
+)
 
 
 def test_the_published_scan_has_324_points():
@@ -49,6 +57,42 @@ def test_recorded_positions_keep_their_order():
     recorded = RecordedPositions(points_um=points)
     np.testing.assert_array_equal(recorded.offsets_um(), points)
     assert recorded.step_um == pytest.approx(0.5)
+
+
+LINES = np.stack(np.meshgrid(np.arange(0, 10, 3.0), np.arange(0, 5, 0.1), indexing="ij"), -1).reshape(-1, 2)
+
+
+def test_lines_too_far_apart_for_their_points_are_one_large_step():
+    assert widest_step(LINES) == pytest.approx(3.0)
+    assert RecordedPositions(points_um=LINES.tolist()).step_um == pytest.approx(3.0)
+    assert typical_step(LINES) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("step", [widest_step, typical_step])
+def test_a_grid_visited_twice_keeps_its_step(step):
+    grid = np.argwhere(np.ones((5, 6))) * 0.2
+    assert step(np.concatenate([grid, grid])) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("step", [widest_step, typical_step])
+def test_one_place_has_no_step(step):
+    assert step(np.ones((3, 2))) == 0
+
+
+@given(
+    hnp.arrays(float, st.tuples(st.integers(2, 40), st.just(2)), elements=st.integers(-9, 9).map(float)),
+    st.floats(1e-6, 1e3),
+)
+def test_the_widest_step_is_the_last_that_single_linkage_makes(points, scale):
+    places = np.unique(points, axis=0)
+    expected = linkage(places, "single")[-1, 2] if len(places) > 1 else 0.0
+    assert widest_step(points * scale) == pytest.approx(expected * scale)
+
+
+def test_the_published_rings_hang_together_over_their_step():
+    rings = ConcentricRings()
+    assert rings.step_um == pytest.approx(0.2513, abs=1e-4)
+    assert 0.2 < widest_step(rings.offsets_um()) <= rings.step_um
 
 
 @pytest.mark.parametrize("trajectory", [ConcentricRings(), RecordedPositions(points_um=((0.0, 1.0),))])

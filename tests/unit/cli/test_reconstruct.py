@@ -112,10 +112,13 @@ def test_detector_marks_are_told(ptycho, engine, tmp_path, small_scan):
             ["{scan}", "-o", "{tmp}/map.h5", "--difference-map", "0", "--maximum-likelihood", "0"],
             "no iterations",
         ),
-        (["{scan}", "-o", "{tmp}/map.h5", "--zone-plate", "0", "50", "0", "0"], "must be above 0"),
+        (
+            ["{scan}", "-o", "{tmp}/map.h5", "--zone-plate", "0", "50", "0", "0"],
+            "diameter: Input should be greater than 0",
+        ),
         (
             ["{scan}", "-o", "{tmp}/map.h5", "--zone-plate", "200", "50", "300", "0"],
-            "smaller than the diameter",
+            "the stop must be smaller than the diameter",
         ),
     ],
 )

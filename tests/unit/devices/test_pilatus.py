@@ -79,6 +79,7 @@ def test_configuration_says_how_frames_were_taken(make_detector: Any) -> None:
         "pilatus_exposure_time": 0.2,
         "pilatus_beam_centre_row": 30,
         "pilatus_beam_centre_column": 26,
+        "pilatus_beam_centre_measured": False,
         "pilatus_mask_version": "",
     }
 

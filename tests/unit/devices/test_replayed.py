@@ -30,6 +30,16 @@ def test_without_calibrations_there_is_no_start_probe(small_scan: Any, tmp_path:
     assert replayed_beamline(small_scan, tmp_path).start_probe is None
 
 
+def test_a_pixel_marked_in_one_frame_is_valid_in_the_others(
+    small_scan: Any, store: Any, tmp_path: Path
+) -> None:
+    mask = np.ones(small_scan.frames.shape, bool)
+    mask[5, 4, 4] = False
+    mask[:, 2, 3] = False
+    replayed_beamline(replace(small_scan, mask=mask), tmp_path, calibrations=store)
+    assert np.argwhere(~store.mask("mask-0")).tolist() == [[2, 3]]
+
+
 def test_counts_that_are_no_photons_are_refused(small_scan: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not whole numbers"):
         replayed_beamline(replace(small_scan, frames=small_scan.frames + 0.5), tmp_path)

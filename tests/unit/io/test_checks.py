@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -75,6 +77,8 @@ def test_the_remark_says_how_many_of_which():
         (1e-6, "micrometres converted to metres twice"),
         (0.0, "one single place"),
         (0.1, "too small or too wide"),
+        (15, "too small or too wide"),
+        (100, "expected, these look like"),
     ],
 )
 def test_a_wrong_unit_is_refused_by_name(factor, unit):
@@ -82,9 +86,19 @@ def test_a_wrong_unit_is_refused_by_name(factor, unit):
         checks.check_scan_size(_scan(step=200e-9 * factor))
 
 
-@given(step=st.floats(60e-9, 6e-6))
+@given(step=st.floats(60e-9, 2.5e-6))
 def test_a_scan_in_metres_passes_whatever_its_step(step):
     checks.check_scan_size(_scan(step))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_stray_positions_are_named(count):
+    scan = _scan(100e-9)
+    positions = scan.positions.copy()
+    positions[7, 1] = 0.05
+    positions[7 + count - 1, 1] = 0.05 - (count - 1) * 1e-6
+    with pytest.raises(InputError, match=r"frame 7 at \(1e-07, 0\.05\) m is beyond a gap of 0\.05 m"):
+        checks.check_scan_size(replace(scan, positions=positions))
 
 
 @given(

@@ -14,7 +14,6 @@ from ptycho_plugin.plans import background_frames, find_beam_centre, probe_calib
         (ptycho_scan, "exposure_s", 0.0),
         (ptycho_scan, "exposure_s", "soon"),
         (ptycho_scan, "centre_um", (1.0,)),
-        (ptycho_scan, "trigger_period_s", -1),
         (ptycho_scan, "trajectory", {"kind": "spiral"}),
         (ptycho_scan, "sample", {"name": "OCT", "thickness_um": 0}),
         (probe_calibration, "exposure_s", -0.2),

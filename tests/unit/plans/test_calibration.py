@@ -10,6 +10,7 @@ from bluesky.utils import FailedStatus
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.plans import background_frames, find_beam_centre, probe_calibration, ptycho_scan
+from ptycho_plugin.publishing.calibrations import start_probe
 from ptycho_plugin.trajectory import ConcentricRings
 
 SMALL = ConcentricRings(height_um=0.5, width_um=0.5)
@@ -81,6 +82,7 @@ def test_a_calibration_that_fails_leaves_everything_as_it_was(
     with pytest.raises(InputError, match="of the direct beam's rim"):
         engine(find_beam_centre(beamline))  # this world's frames are flat
     assert beamline.detector.beam_centre_row.get() == before
+    assert not beamline.detector.beam_centre_measured.get()
     assert documents.of("stop")[0]["exit_status"] == "fail"
     assert_as_before(beamline, world)
 
@@ -105,6 +107,16 @@ def test_the_attenuator_is_in_for_the_direct_beam(engine: RunEngine, beamline: A
     with pytest.raises(InputError):
         engine(find_beam_centre(beamline, transmission=0.01))
     assert seen == [0.01]
+
+
+def test_frames_without_a_sample_need_no_probe(
+    engine: RunEngine, documents: Any, make_beamline: Any, store: Any
+) -> None:
+    engine(background_frames(make_beamline(optic=None, calibrations=store), frames=1))
+    scan = ScanMetadata.from_start(documents.of("start")[0])
+    assert scan.probe is None
+    with pytest.raises(InputError, match="a run of purpose 'background' names no probe"):
+        start_probe(store, scan)
 
 
 def test_background_needs_somewhere_to_keep_the_mask(engine: RunEngine, make_beamline: Any) -> None:

@@ -38,6 +38,7 @@ def published() -> PlannedScan:
         orientation=DetectorOrientation.AS_IS,
         beam_centre_px=CENTRE,
         design_centre_px=CENTRE,
+        centre_measured=True,
         valid=~pilatus.gaps(),
         focus_size=PUBLISHED_FOCUS_SIZE,
     )
@@ -73,7 +74,7 @@ SLOW_READOUT = DetectorLimits(readout_s=0.06)
 BREAKAGES = {
     "travel": ({"points_um": FAR_POINTS}, "50.500 um along the columns", "limit is 50.000 um"),
     "probe_size": ({"probe": WIDE_PROBE}, "99 % of the probe is within 2.96 um", "is 2.60 um"),
-    "overlap": ({"step_um": 0.6}, "the step is 0.600 um", r"is 0\.531 um"),
+    "overlap": ({"step_um": 0.6}, "the largest step is 0.600 um", r"is 0\.531 um"),
     "counter": ({"photons_per_frame": 3e9}, r"counts 14956\d\d in an exposure", "ends at 1048575"),
     "count_rate": ({"exposure_s": 1e-4}, r"counts 49853\d\d a second", "from 1000000 a second"),
     "trigger_period": ({"trigger_period_s": 0.202}, "take 203.0 ms", "trigger period is 202.0 ms"),
@@ -105,6 +106,7 @@ def test_every_refusal_is_named_at_once(published: PlannedScan) -> None:
 THICK = Sample(name="OCT", thickness_um=24.0)
 WARNINGS = {
     "beam_centre": ({"beam_centre_px": (946.2, 737.0)}, "1.2 px from its design place, 1 px is the limit"),
+    "centre_not_measured": ({"centre_measured": False}, "not measured since the start: run find_beam_centre"),
     "bright_cone": (
         {"beam_centre_px": (840.0, 737.0), "design_centre_px": (840.0, 737.0)},
         "px of the bright cone are gaps or bad, 0 px is the limit",

@@ -96,6 +96,29 @@ def test_a_refused_scan_opens_no_run_and_no_shutter(
     assert "refusal" in capsys.readouterr().out
 
 
+def test_hardware_that_triggers_too_fast_is_refused(engine: RunEngine, make_beamline: Any) -> None:
+    with pytest.raises(PreflightRefusal, match=r"take 203\.0 ms, the trigger period is 200\.0 ms"):
+        engine(ptycho_scan(make_beamline(trigger_period_s=0.2), trajectory=SMALL))
+
+
+def test_lines_that_share_nothing_are_refused(engine: RunEngine, make_beamline: Any, world: Any) -> None:
+    points = [(row, column / 10) for row in (-3.0, 0.0, 3.0) for column in range(10)]
+    with pytest.raises(PreflightRefusal, match=r"largest step is 3\.000 um"):
+        engine(ptycho_scan(make_beamline(), trajectory=RecordedPositions(points_um=points)))
+    assert not world.exposures
+
+
+def test_a_centre_that_was_not_measured_is_warned_of(
+    engine: RunEngine, documents: Any, make_beamline: Any
+) -> None:
+    beamline = make_beamline()
+    for measured, level in ((False, "warning"), (True, "ok")):
+        beamline.detector.beam_centre_measured.set(measured).wait(timeout=5)
+        documents.clear()
+        engine(ptycho_scan(beamline, trajectory=SMALL))
+        assert documents.of("start")[0]["preflight"]["beam_centre"]["level"] == level
+
+
 def test_the_preflight_is_printed_and_kept(
     engine: RunEngine, documents: Any, make_beamline: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from ptycho_plugin.materials import CDS, CDSE, PMMA, Material
 from ptycho_plugin.simulation.octapods import (
+    CUBE_CORNERS,
     OctapodFilm,
     _thicken,
     draw_rods,
@@ -15,23 +17,24 @@ WAVENUMBER = 2 * np.pi / 2e-10
 VACUUM = Material("thin air", "N2", 1e-6)
 
 
-def rod(half_axis, half_length, diameter, side=256):
+def rod(sine, half_length, diameter, side=256):
+    """A rod along columns, from the centre to both sides."""
     lines = np.zeros((side, side))
-    draw_rods(lines, np.full((1, 2), side / 2), np.array([[half_axis]], float), half_length)
+    draw_rods(lines, np.full((1, 2), side / 2), np.array([[[0, sine], [0, -sine]]]), 0.0, half_length)
     return _thicken(lines, diameter)
 
 
 @pytest.mark.parametrize("tilt_deg", [90, 60, 40])
 def test_the_middle_of_a_rod_is_a_tilted_cylinder(tilt_deg):
     radius, half_length, sine = 20.0, 90.0, np.sin(np.radians(tilt_deg))
-    thickness = rod((0, half_length * sine), half_length, 2 * radius)
+    thickness = rod(sine, half_length, 2 * radius)
     across = np.arange(-15, 16)
     expected = 2 * np.sqrt(radius**2 - across**2) / sine
     np.testing.assert_allclose(thickness[128 + across, 128], expected, rtol=0.02)
 
 
 def test_a_rod_along_the_beam_is_a_disc_as_thick_as_it_is_long():
-    thickness = rod((0, 0), 50.0, 40.0)
+    thickness = rod(0.0, 50.0, 40.0)
     assert thickness[128, 128] == pytest.approx(100.0, rel=0.02)
     assert thickness[128, 128 + 25] == pytest.approx(0.0, abs=3)
 
@@ -40,9 +43,31 @@ def test_volume_is_kept():
     rng = np.random.default_rng(3)
     centres = rng.random((7, 2)) * 200
     pods = projected_pods(centres, (200, 220), 13.0, 4.0, rng)
-    assert pods.sum() == pytest.approx(7 * 8 * 13.0 * np.pi / 4 * 4.0**2)
+    assert pods.sum() == pytest.approx(7 * 8 * (13.0 - 2.0) * np.pi / 4 * 4.0**2)
     cores = projected_cores(centres, (200, 220), 4.0)
     assert cores.sum() == pytest.approx(7 * 4 / 3 * np.pi * 2.0**3)
+
+
+@pytest.mark.parametrize("thickness", [8.0, 12.0, 16.0])
+def test_an_octapod_holds_as_much_as_the_union_of_its_pods_and_core(thickness):
+    rng = np.random.default_rng(7)
+    length, radius = 39.0, thickness / 2
+    points = rng.uniform(-length, length, (2_000_000, 3))
+    distance2 = (points**2).sum(axis=1)
+    inside = distance2 <= radius**2
+    for corner in CUBE_CORNERS:
+        along = points @ corner
+        inside |= (along >= 0) & (along <= length) & (distance2 - along**2 <= radius**2)
+    union = inside.mean() * (2 * length) ** 3
+    centre = np.full((1, 2), 50.0)
+    pods = projected_pods(centre, (100, 100), length, thickness, rng).sum()
+    cores = projected_cores(centre, (100, 100), thickness).sum()
+    assert pods + cores == pytest.approx(union, rel=0.03)
+
+
+def test_pods_that_do_not_leave_the_core_are_refused():
+    with pytest.raises(ValidationError, match="do not leave a core of 12 nm"):
+        OctapodFilm(pod_length_nm=6.0)
 
 
 def test_phase_and_absorption_of_the_film_are_those_of_its_crystals():
@@ -51,7 +76,7 @@ def test_phase_and_absorption_of_the_film_are_those_of_its_crystals():
     pixel, shape = 5e-9, (400, 300)
     transmission = film.transmission(shape, pixel, ENERGY_EV)
     octapods = round(100 * 2.0 * 1.5)
-    pods = octapods * 8 * 39e-9 * np.pi / 4 * 12e-9**2
+    pods = octapods * 8 * (39e-9 - 6e-9) * np.pi / 4 * 12e-9**2
     cores = octapods * np.pi / 6 * 12e-9**3
     delta = CDS.delta(ENERGY_EV) * pods + CDSE.delta(ENERGY_EV) * cores
     beta = CDS.beta(ENERGY_EV) * pods + CDSE.beta(ENERGY_EV) * cores
