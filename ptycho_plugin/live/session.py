@@ -18,7 +18,6 @@ from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
 from ptycho_plugin.publishing.results import ResultWriter
 from ptycho_plugin.reconstruction import Progress, Reconstruction, Result
 
-
 LARGEST_PROBE_R = 0.3
 """A calibration that fits its frames no better than this found no probe."""
 

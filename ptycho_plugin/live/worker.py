@@ -78,10 +78,11 @@ def _follow(intake: Intake, start: Callable[[], Session]) -> Session | None:
             session.add(exposures)
         if intake.run.stop is not None or not more:
             return session
-        iterating = session is not None and session.ready
-        if session is not None and iterating:
+        if session is not None and session.ready:
             session.iterate()
-        more = _wait(at_most=0 if iterating else None)
+            more = _wait(at_most=0)
+        else:
+            more = _wait(at_most=None)
 
 
 def _wait(at_most: float | None) -> bool:

@@ -1,7 +1,10 @@
 """Documents and frames in, a phase map in a real Tiled server out; and what may go wrong on the way."""
 
 import logging
+import os
+import shlex
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +76,24 @@ def test_a_scan_becomes_a_phase_map_in_tiled(
     assert result.r_factor == outcome.r_factor
     assert likeness(result, scan) > 0.9
     assert result.plot().axes
-    assert "secret" not in repr(live)
+
+
+def test_the_key_is_in_no_argument_and_no_file(
+    tiled_server: Any, make_scan: Any, make_live: Any, tmp_path: Path
+) -> None:
+    live = make_live()
+    scan = make_scan()
+    shown = []
+    for name, document in scan.documents(count=6):
+        if name == "stop":
+            worker = live._feeds[scan.uid]._process.pid
+            shown.append(Path(f"/proc/{worker}/cmdline").read_text())
+        live(name, document)
+    assert live.wait(timeout=WAIT_S).error is None
+    shown += [file.read_text() for file in (tmp_path / "spool" / scan.uid).iterdir()]
+    assert scan.uid in shown[0]
+    assert len(shown) == 3  # arguments, documents, log
+    assert not any(tiled_server.api_key in text for text in shown)
 
 
 def test_runs_that_are_no_scans_are_ignored(make_scan: Any, make_live: Any, tmp_path: Path) -> None:
@@ -99,6 +119,19 @@ def test_a_calibration_keeps_its_probe(tiled: Any, make_scan: Any, make_live: An
     np.testing.assert_array_equal(record.probe, tiled["reconstructions"][scan.uid].probe)
 
 
+def test_a_calibration_that_does_not_fit_keeps_no_probe(
+    tiled: Any, make_scan: Any, make_live: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = make_live()
+    scan = make_scan(purpose="probe_calibration")
+    scan.frames = np.random.default_rng(3).permuted(scan.frames, axis=2)  # no diffraction any more
+    run(scan, live)
+    outcome = live.wait(timeout=WAIT_S)
+    assert outcome.error is None
+    assert outcome.probe_uid is None
+    assert any("the probe is not kept: R is" in warning for warning in outcome.warnings)
+
+
 def test_an_interrupted_run_is_finished_with_what_there_is(
     tiled: Any, make_scan: Any, make_live: Any
 ) -> None:
@@ -114,7 +147,9 @@ def test_an_interrupted_run_is_finished_with_what_there_is(
     assert tiled["reconstructions"][scan.uid].metadata["run"]["exit_status"] == "abort"
 
 
-def test_a_killed_worker_does_not_disturb_the_scan(make_scan: Any, make_live: Any) -> None:
+def test_a_killed_worker_does_not_disturb_the_scan_and_can_be_run_again_by_hand(
+    tiled: Any, tiled_server: Any, make_scan: Any, make_live: Any
+) -> None:
     live = make_live()
     scan = make_scan()
     for name, document in scan.documents():
@@ -127,6 +162,24 @@ def test_a_killed_worker_does_not_disturb_the_scan(make_scan: Any, make_live: An
     assert outcome.error is not None
     assert "status -9" in outcome.error
     assert outcome.tiled_path is None
+
+    command = shlex.split(outcome.error.partition("TILED_API_KEY and run ")[2])
+    keyboard, terminal = os.openpty()  # where nobody types
+    by_hand = subprocess.run(
+        command,
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"TILED_API_KEY": tiled_server.api_key},
+        timeout=WAIT_S,
+        check=True,
+    )
+    os.close(keyboard)
+    os.close(terminal)
+    assert f"reconstructions/{scan.uid}" in by_hand.stdout.decode()
+    result = tiled["reconstructions"][scan.uid]
+    assert result.status == "final"
+    assert len(result.positions) == len(scan.frames)
+    assert result.metadata["run"]["exit_status"] == "success"
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,27 @@ def test_the_latest_probe_is_the_one_with_the_latest_date(store: CalibrationStor
     noon = datetime(2025, 3, 1, 12, tzinfo=UTC)
     probe = ZonePlate().probe(GEOMETRY)
     uids = {
-        hours: store.store_probe(probe, geometry=GEOMETRY, date=noon + timedelta(hours=hours))
+        hours: store.store_probe(
+            probe, geometry=GEOMETRY, run_uid=f"run {hours}", date=noon + timedelta(hours=hours)
+        )
         for hours in (1, 30, 2)
     }
+    store.store_probe(probe, geometry=GEOMETRY)  # of a file, and not measured here
     assert store.latest_probe().uid == uids[30]
+
+
+def test_a_probe_of_no_calibration_is_never_the_latest(store: CalibrationStore) -> None:
+    store.store_probe(ZonePlate().probe(GEOMETRY), geometry=GEOMETRY)
+    with pytest.raises(PublishingError, match="no measured probe"):
+        store.latest_probe()
+
+
+def test_a_probe_is_kept_once_by_its_content(store: CalibrationStore) -> None:
+    probe = ZonePlate().probe(GEOMETRY)
+    uid = store.store_probe(probe, geometry=GEOMETRY, md={"source": "scan.h5"})
+    assert store.store_probe(probe.copy(), geometry=GEOMETRY, md={"source": "scan.h5"}) == uid
+    assert store.store_probe(probe, geometry=GEOMETRY, md={"source": "other.h5"}) != uid
+    assert store.store_probe(probe * 2, geometry=GEOMETRY, md={"source": "scan.h5"}) != uid
 
 
 def test_an_empty_store_says_what_to_do(store: CalibrationStore) -> None:

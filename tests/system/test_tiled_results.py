@@ -36,6 +36,7 @@ def test_the_map_grows_in_place_and_everything_comes_at_the_end(
     np.testing.assert_array_equal(first, engine.result().phase)
     with pytest.raises(PublishingError, match="comes with the final result"):
         _ = client.probe
+    np.testing.assert_array_equal(client.plot().axes[0].images[0].get_array(), first)
 
     engine.add(small_scan.intensities()[6:], small_scan.positions[6:])
     result = engine.finish()

@@ -1,5 +1,7 @@
 import hashlib
 import json
+import shutil
+from pathlib import Path
 
 from ptycho_plugin.provenance import code_sha256, provenance
 
@@ -37,3 +39,22 @@ def test_the_code_s_digest_follows_the_code(tmp_path, monkeypatch):
         digests.add(code_sha256())
     code_sha256.cache_clear()
     assert len(digests) == 2
+
+
+def test_a_checkout_and_its_wheel_have_one_digest(tmp_path, monkeypatch):
+    from ptycho_plugin import provenance as module
+
+    package = Path(module.__file__).parent
+    python_files = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(package, tmp_path / "wheel", ignore=python_files)  # follows links, as a build does
+
+    def digest(root):
+        monkeypatch.setattr(module, "__file__", str(root / "provenance.py"))
+        code_sha256.cache_clear()
+        return code_sha256()
+
+    of_wheel = digest(tmp_path / "wheel")
+    assert digest(package) == of_wheel
+    (tmp_path / "wheel" / "plans" / "scan.py").write_text("changed")
+    assert digest(tmp_path / "wheel") != of_wheel
+    code_sha256.cache_clear()

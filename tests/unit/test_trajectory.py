@@ -56,7 +56,7 @@ def test_recorded_positions_keep_their_order():
     points = ((1.0, 2.0), (0.0, 0.0), (0.5, 2.0))
     recorded = RecordedPositions(points_um=points)
     np.testing.assert_array_equal(recorded.offsets_um(), points)
-    assert recorded.step_um == pytest.approx(0.5)
+    assert recorded.step_um == pytest.approx(np.hypot(0.5, 2.0))
 
 
 LINES = np.stack(np.meshgrid(np.arange(0, 10, 3.0), np.arange(0, 5, 0.1), indexing="ij"), -1).reshape(-1, 2)

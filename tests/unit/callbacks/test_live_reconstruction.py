@@ -19,7 +19,6 @@ def live(tmp_path: Path) -> LiveReconstruction:
     ("name", "document"),
     [
         ("descriptor", {"uid": "d", "run_start": "subscribed too late", "data_keys": {}}),
-        ("start", {**START, "uid": "../elsewhere"}),
         ("start", {"time": 0.0}),
     ],
 )
@@ -32,12 +31,20 @@ def test_nothing_is_raised_into_the_scan(
         live.wait()
 
 
-def test_a_spool_that_cannot_be_written_is_logged(
-    live: LiveReconstruction, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("uid", ["run-2", "../elsewhere"])
+def test_a_worker_that_could_not_start_is_told_and_not_the_run_before(
+    live: LiveReconstruction, tmp_path: Path, caplog: pytest.LogCaptureFixture, uid: str
 ) -> None:
-    (tmp_path / "spool").write_text("a file where the folder should be")
     live("start", START)
+    live("stop", {"uid": "s", "run_start": "run-1"})
+    (tmp_path / "spool" / "run-2").write_text("a file where the folder should be")
+    live("start", {**START, "uid": uid})
     assert "could not be handled" in caplog.text
+    outcome = live.wait()
+    assert outcome.uid == uid
+    assert outcome.error is not None
+    assert "could not be started" in outcome.error
+    assert live.wait("run-1", timeout=60).uid == "run-1"
 
 
 def test_a_document_that_cannot_be_spooled_is_told(live: LiveReconstruction) -> None:

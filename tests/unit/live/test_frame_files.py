@@ -1,5 +1,6 @@
 """Frames are read from a growing file, and from nowhere outside the data folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -50,6 +51,34 @@ def test_a_file_outside_the_folder_is_refused(tmp_path: Path, uri: str) -> None:
     (inside / "link").symlink_to(tmp_path)
     with FrameFiles(inside) as files, pytest.raises(InputError, match="lies outside"):
         files.read(uri.format(inside), DATASET, 0, WINDOW)
+
+
+LAYOUT = h5py.VirtualLayout((1, 4, 5), "<i4")
+LAYOUT[:] = h5py.VirtualSource("../outside.h5", DATASET, (1, 4, 5))
+LEADING_ELSEWHERE = {
+    "external link": lambda file: file.update({DATASET: h5py.ExternalLink("../outside.h5", DATASET)}),
+    "external group": lambda file: file.update({"/entry": h5py.ExternalLink("../outside.h5", "/entry")}),
+    "virtual": lambda file: file.create_virtual_dataset(DATASET, LAYOUT),
+    "external storage": lambda file: file.create_dataset(
+        DATASET, (1, 4, 5), "<i4", external=[("../outside.h5", 0, 80)]
+    ),
+    "group": lambda file: file.create_group(DATASET),
+}
+
+
+@pytest.mark.parametrize("write", LEADING_ELSEWHERE.values(), ids=LEADING_ELSEWHERE.keys())
+def test_a_dataset_that_leads_elsewhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[h5py.File], object]
+) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    with h5py.File("../outside.h5", "w") as file:
+        file[DATASET] = np.ones((1, 4, 5), "<i4")
+    with h5py.File("f.h5", "w") as file:
+        write(file)
+    with FrameFiles(inside) as files, pytest.raises(InputError, match="no dataset of that file alone"):
+        files.read(f"file://localhost{inside}/f.h5", DATASET, 0, WINDOW)
 
 
 @pytest.mark.parametrize("uri", ["http://localhost{}/x.h5", "file://elsewhere{}/x.h5"])

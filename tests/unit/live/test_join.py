@@ -99,10 +99,33 @@ def test_the_end_and_the_time_of_the_last_event_are_known() -> None:
     assert run.last_event == 1.5
 
 
-@pytest.mark.parametrize("broken", [("event_page", {}), ("stream_datum", {"stream_resource": "r"})])
-def test_a_document_without_what_it_needs_is_named(broken: tuple[str, dict[str, Any]]) -> None:
+def changed(document: tuple[str, dict[str, Any]], **changes: Any) -> tuple[str, dict[str, Any]]:
+    return document[0], {**document[1], **changes}
+
+
+BROKEN = {
+    "no page": ("event_page", {}),
+    "no indices": ("stream_datum", {"stream_resource": "r"}),
+    "fewer numbers than positions": changed(event(1, 1.0), data={"y": [1.0, 2.0], "x": [0.0, 0.0]}),
+    "fewer columns than rows": changed(event(1, 1.0), data={"y": [1.0, 2.0], "x": [0.0]}, seq_num=[1, 2]),
+    "a position that is text": event(1, "left"),  # type: ignore[arg-type] # that is the point
+    "no time": changed(event(1, 1.0), time=[]),
+    "fewer numbers than frames": changed(datum(0, 2, 1), seq_nums={"start": 1, "stop": 2}),
+    "keys in a list": ("descriptor", {"uid": "d2", "data_keys": ["y", "x"]}),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN.keys())
+def test_a_document_that_cannot_be_used_is_named_and_leaves_no_trace(
+    broken: tuple[str, dict[str, Any]],
+) -> None:
+    run, _ = join([])
     with pytest.raises(InputError, match=f"a {broken[0]} document"):
-        join([broken])
+        run.add(*broken)
+    assert run.missing == 0
+    assert [e for document in (datum(0, 1, 1), event(1, 5.0)) for e in run.add(*document)] == [
+        Exposure("u", "s", 0, (5.0, 0.0))
+    ]
 
 
 def test_a_lost_start_document_is_told() -> None:

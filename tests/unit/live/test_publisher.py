@@ -21,15 +21,20 @@ class Writer:
 
     def __init__(self) -> None:
         self.live: list[Result] = []
-        self.gone = False
+        self.error: Exception | None = None
+        self.attempts = 0
 
     def write_live(self, result: Result) -> None:
         self.write_final(result, {})
         self.live.append(result)
 
     def write_final(self, result: Result, md: Any) -> None:
-        if self.gone:
-            raise PublishingError("Tiled is gone")
+        self.attempts += 1
+        if self.error:
+            raise self.error
+
+
+GONE = PublishingError("Tiled is gone")
 
 
 class Reports(list[dict[str, Any]]):
@@ -62,11 +67,12 @@ def test_maps_come_every_few_seconds_and_the_first_at_once(
     assert [list(report["outcome"]) for report in reports] == [["first_map_s"]]
 
 
+@pytest.mark.parametrize("error", [GONE, ValueError("no JSON"), KeyError("status")])
 def test_without_tiled_the_work_goes_on_and_the_result_is_kept(
-    tmp_path: Path, result: Result, clock: list[float]
+    tmp_path: Path, result: Result, clock: list[float], error: Exception
 ) -> None:
     writer, reports = Writer(), Reports()
-    writer.gone = True
+    writer.error = error
     publisher = Publisher(writer, tmp_path, reports, started=0.0)  # type: ignore[arg-type] # a fake
     for _ in range(3):
         clock[0] += 10
@@ -82,9 +88,33 @@ def test_tiled_that_comes_back_takes_the_final_result(
     tmp_path: Path, result: Result, clock: list[float]
 ) -> None:
     writer = Writer()
-    writer.gone = True
+    writer.error = GONE
     publisher = Publisher(writer, tmp_path, Reports(), started=0.0)  # type: ignore[arg-type] # a fake
     publisher.show(lambda: result)
-    writer.gone = False
+    writer.error = None
     assert publisher.finish(result, {}) == "reconstructions/run"
     assert not (tmp_path / RESULT_FILE).exists()
+
+
+def test_failed_maps_are_tried_again_after_growing_pauses_with_one_warning_a_streak(
+    tmp_path: Path, result: Result, clock: list[float]
+) -> None:
+    writer, reports = Writer(), Reports()
+    writer.error = GONE
+    publisher = Publisher(writer, tmp_path, reports, started=0.0)  # type: ignore[arg-type] # a fake
+
+    def attempts(seconds: int) -> int:
+        before = writer.attempts
+        for _ in range(seconds):
+            publisher.show(lambda: result)
+            clock[0] += 1
+        return writer.attempts - before
+
+    assert attempts(300) == 8  # at 0, 6, 18, 42, 90, 150, 210, 270 s
+    assert [list(report) for report in reports] == [["warning"]]
+    writer.error = None
+    assert attempts(60) > 1
+    assert list(reports[-1]["outcome"]) == ["first_map_s"]
+    writer.error = GONE
+    attempts(10)
+    assert [list(report) for report in reports] == [["warning"], ["outcome"], ["warning"]]

@@ -10,6 +10,7 @@ from ptycho_plugin.view.plots import (
     draw_errors,
     draw_phase,
     draw_probe,
+    figure_of_maps,
     figure_of_result,
     save_png,
     scale_bar_length,
@@ -41,6 +42,15 @@ def test_the_picture_shows_phase_amplitude_probe_and_errors():
     assert [list(line.get_ydata()) for line in figure.axes[3].lines] == [[0.5, 0.3], [0.2]]
     assert figure.get_suptitle() == "run 1"
     assert "rad" in [axes.get_ylabel() for axes in figure.axes]
+
+
+def test_a_growing_map_is_drawn_without_probe_and_errors():
+    figure = figure_of_maps(
+        phase=np.zeros((96, 128)), amplitude=np.ones((96, 128)), pixel=PIXEL, title="run 1"
+    )
+    FigureCanvasAgg(figure).draw()
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["phase", "amplitude"]
+    assert figure.get_suptitle() == "run 1"
 
 
 def test_no_global_state_is_touched():
