@@ -21,9 +21,10 @@ class LiveOutcome:
         From the last event to the final map in Tiled, in seconds.
     frames : int
         Frames that were used.
-    missing, repeated, unusable, malformed : int
+    missing, repeated, unusable, malformed, outside : int
         Sequence numbers without frame or position, or whose frame could not be read; second
-        frames or events of a number; positions that are not numbers; lines that are no usable document.
+        frames or events of a number; positions that are not numbers; lines that are no usable document;
+        frames outside the planned scan.
     r_factor : float or None
         R of the final result.
     probe_uid : str or None
@@ -42,6 +43,7 @@ class LiveOutcome:
     repeated: int = 0
     unusable: int = 0
     malformed: int = 0
+    outside: int = 0
     r_factor: float | None = None
     probe_uid: str | None = None
     warnings: tuple[str, ...] = ()

@@ -66,6 +66,7 @@ class Session:
         self._engine = Reconstruction(run.scan.geometry, probe, positions, run.scan.options)
         self._enough = min(run.scan.options.frames_to_start, len(positions))
         self._iterations = 0
+        self._outside = 0
 
     @property
     def ready(self) -> bool:
@@ -73,8 +74,11 @@ class Session:
         return self._engine.frames >= self._enough
 
     def add(self, exposures: PtychoDataset) -> None:
-        """Take in frames and positions."""
-        self._engine.add(exposures.intensities(), exposures.positions)
+        """Take in frames and positions; those outside the planned scan are told and left out."""
+        taken = self._engine.add(exposures.intensities(), exposures.positions)
+        for row, column in exposures.positions[~taken] * 1e6:
+            self._outside += 1
+            self._report(warning=f"a frame at ({row:.3f}, {column:.3f}) um lies outside the planned scan")
 
     def iterate(self) -> None:
         """Do one iteration on the frames so far, and show the map if it is time."""
@@ -95,6 +99,7 @@ class Session:
         PtychoError
             If the engine fails, or Tiled does not take result or probe.
         """
+        counts = {**counts, "outside": self._outside}
         result = self._engine.finish(self._tell)
         status = (self._run.stop or {}).get("exit_status", "abort")
         path = self._publisher.finish(result, {"run": {"exit_status": status, **counts}})

@@ -77,12 +77,8 @@ class Reconstruction:
         """Frames taken in so far."""
         return len(self._positions)
 
-    def covers(self, positions: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which positions ``(n, 2)`` in metres lie in the planned scan, once it has begun."""
-        return self._field.covers(positions)
-
-    def add(self, intensities: NDArray[np.float32], positions: NDArray[np.float64]) -> None:
-        """Take in frames.
+    def add(self, intensities: NDArray[np.float32], positions: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Take in frames, except those outside the planned scan.
 
         Parameters
         ----------
@@ -91,32 +87,44 @@ class Reconstruction:
         positions : ndarray, (n, 2), float64
             ``(row, column)`` in metres.
 
+        Returns
+        -------
+        ndarray of bool, (n,)
+            Which frames were taken in.
+
         Raises
         ------
         ReconstructionError
-            If a frame lies outside the planned scan (`covers` tells), the first frames hold no
-            photon, or the maximum-likelihood part has begun.
+            If the first frames hold no photon, or the maximum-likelihood part has begun.
         """
-        if self._likelihood is not None:
-            raise ReconstructionError(
-                "frames came after the difference map had ended: start a new reconstruction"
-            )
+        self._refuse_when_done()
         began = perf_counter()
         if not self.frames:
             self._field = self._field.moved_to(positions, self._planned[: len(positions)])
-        positions_px = self._field.to_px(positions)
+        taken = self._field.covers(positions)
+        intensities, positions = intensities[taken], positions[taken]
+        if not len(positions):
+            return taken
         if not (intensities > 0).any() and not self.frames:
             raise ReconstructionError("no pixel counted a photon; check the shutter and the mask")
         self._statistics.add(intensities)
-        mean = self._statistics.mean
-        blocks = list(make_blocks(intensities, positions_px, expected_noise(mean), self.options.probe_modes))
+        noise = expected_noise(self._statistics.mean)
+        blocks = list(make_blocks(intensities, self._field.to_px(positions), noise, self.options.probe_modes))
         self._map.add(blocks, power=self._statistics.photons(self._map.estimate.probe))
         self._blocks.extend(blocks)
         self._positions = np.concatenate([self._positions, positions])
         self._seconds += perf_counter() - began
+        return taken
 
     def iterate(self) -> float:
-        """Take one difference-map iteration on the frames there are; return its error."""
+        """Take one difference-map iteration on the frames there are; return its error.
+
+        Raises
+        ------
+        ReconstructionError
+            If it diverges, or the maximum-likelihood part has begun.
+        """
+        self._refuse_when_done()
         began = perf_counter()
         error = self._map.step(update_probe=len(self._errors) >= self.options.probe_update_starts)
         self._record(error, "difference map")
@@ -127,7 +135,16 @@ class Reconstruction:
         """Run the whole recipe on all frames taken in, and return its result.
 
         Iterations made while frames were still coming in gave it a better start, no more.
+
+        Raises
+        ------
+        ReconstructionError
+            If there is no frame, or an engine diverges.
         """
+        if not self.frames:
+            raise ReconstructionError(
+                "no frame lies in the planned scan; check the stage's unit and its zero"
+            )
         for done in range(1, self.options.difference_map_iterations + 1):
             self._tell(report, "difference map", done, self.iterate())
         began = perf_counter()
@@ -162,6 +179,10 @@ class Reconstruction:
             seconds=self._seconds,
             device=device_name(),
         )
+
+    def _refuse_when_done(self) -> None:
+        if self._likelihood is not None:
+            raise ReconstructionError("the difference map has ended: start a new reconstruction")
 
     def _record(self, error: float, engine: str) -> None:
         if not math.isfinite(error):

@@ -71,20 +71,7 @@ class Field:
         return inside
 
     def to_px(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return top-left pixels ``(n, 2)``, with fractions, of patches at positions in metres.
-
-        Raises
-        ------
-        ReconstructionError
-            If a patch would leave the field.
-        """
-        inside = self.covers(positions)
-        if not inside.all():
-            row, column = positions[int(inside.argmin())] * 1e6
-            raise ReconstructionError(
-                f"a frame at ({row:.3f}, {column:.3f}) um lies outside the planned scan; "
-                "check the stage's unit and the trajectory in the run's metadata"
-            )
+        """Return top-left pixels ``(n, 2)``, with fractions, of patches at positions in metres."""
         return positions / self.pixel - self.origin_px
 
     def trusted(self, probe: NDArray[np.complex64], positions_px: NDArray[np.float64]) -> NDArray[np.bool_]:
