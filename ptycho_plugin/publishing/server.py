@@ -48,6 +48,7 @@ class LocalTiledServer:
         self.api_key = secrets.token_hex(32)
         self._base_uri = ""
         self._process: subprocess.Popen[str] | None = None
+        self._contexts: list[Any] = []
 
     def __repr__(self) -> str:
         return f"<LocalTiledServer {self._base_uri or 'not started'} in {self.directory}>"
@@ -63,10 +64,12 @@ class LocalTiledServer:
         return f"{self._base_uri}/api/v1?api_key={self.api_key}"
 
     def client(self) -> Any:
-        """Return a client of the tree's root."""
+        """Return a client of the tree's root, whose connections end with the server."""
         from ptycho_plugin.publishing.connection import connect
 
-        return connect(self.uri)
+        client = connect(self.uri)
+        self._contexts.append(client.context)
+        return client
 
     def __enter__(self) -> LocalTiledServer:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -91,7 +94,9 @@ class LocalTiledServer:
         self.close()
 
     def close(self) -> None:
-        """End the server; do nothing if it has ended."""
+        """End the server and its clients' connections; do nothing if it has ended."""
+        while self._contexts:
+            self._contexts.pop().close()
         if self._process is not None:
             self._process.communicate()
             self._process = None

@@ -40,11 +40,9 @@ def tiled_server(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) ->
 
 
 @pytest.fixture(scope="session")
-def tiled(tiled_server: LocalTiledServer) -> Iterator[Any]:
+def tiled(tiled_server: LocalTiledServer) -> Any:
     """A client of the tree's root."""
-    client = tiled_server.client()
-    yield client
-    client.context.close()
+    return tiled_server.client()
 
 
 @dataclass
