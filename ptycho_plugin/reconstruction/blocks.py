@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_plugin.reconstruction.fourier import detector_order, shift_phases
+from ptycho_plugin.reconstruction.fourier import detector_order, shift_factors
+from ptycho_plugin.reconstruction.machine import Array, Machine
 
-FRAMES_PER_BLOCK = 6
 ON_GRID_PX = 1e-4
 """Positions nearer than this to a whole pixel need no sub-pixel shift."""
 
@@ -19,33 +19,30 @@ ON_GRID_PX = 1e-4
 class Block:
     """A few frames, where they lie in the object, and their waves.
 
-    Detector-plane arrays are in the transform's order.
+    Arrays lie on the machine, but for the corners; detector-plane ones are in the transform's order.
 
     Parameters
     ----------
-    amplitudes : ndarray, (frame, row, column), float32
-        Square root of the counts.
-    measured : ndarray of bool, (frame, row, column)
-        False where there is no measurement.
-    noise_power : ndarray, (frame,), float32
+    amplitudes : array, (frame, row, column), float32
+        Square root of the counts, -1 where there is no measurement.
+    noise_power : array, (frame,), float32
         Expected sum of (sqrt(n) - sqrt(I))^2 for Poisson counts n of mean I.
     corners : ndarray, (frame, 2), int64
         First object pixel ``(row, column)`` of each frame's patch.
-    shifts : ndarray, (frame, 2, side), complex64, or None
+    shifts : array, (frame, 2, side), complex64, or None
         Far-field factors, of rows and of columns, of the sub-pixel part of the positions; None on
         the pixel grid.
-    exit_waves : ndarray, (frame, mode, row, column), complex64
+    exit_waves : array, (frame, mode, row, column), complex64
         Room for the engine: exit waves, or their far fields.
     power : float
         Counts of all frames.
     """
 
-    amplitudes: NDArray[np.float32]
-    measured: NDArray[np.bool_]
-    noise_power: NDArray[np.float32]
+    amplitudes: Array
+    noise_power: Array
     corners: NDArray[np.int64]
-    shifts: NDArray[np.complex64] | None
-    exit_waves: NDArray[np.complex64]
+    shifts: Array | None
+    exit_waves: Array
     power: float
 
     @property
@@ -59,6 +56,9 @@ def make_blocks(
     positions_px: NDArray[np.float64],
     noise: NDArray[np.float32],
     modes: int,
+    machine: Machine,
+    *,
+    movable: bool = False,
 ) -> Iterator[Block]:
     """Yield blocks of frames; the exit waves are left for an engine to fill.
 
@@ -72,22 +72,24 @@ def make_blocks(
         Expected (sqrt(n) - sqrt(I))^2 of each pixel: see `expected_noise`.
     modes : int
         Probe modes.
+    machine : Machine
+    movable : bool
+        Whether frames need shifts even on the pixel grid, because their positions are refined.
     """
     noise = detector_order(noise)
-    for start in range(0, len(intensities), FRAMES_PER_BLOCK):
-        part = slice(start, start + FRAMES_PER_BLOCK)
+    for start in range(0, len(intensities), machine.frames_per_block):
+        part = slice(start, start + machine.frames_per_block)
         counts = detector_order(intensities[part])
         measured = counts >= 0
-        counts = np.where(measured, counts, np.float32(0))
-        corners, shifts = _split(positions_px[part], counts.shape[-1])
+        corners, shifts = split_positions(positions_px[part], counts.shape[-1])
+        on_grid = np.abs(positions_px[part] - corners).max() <= ON_GRID_PX and not movable
         yield Block(
-            amplitudes=np.sqrt(counts),
-            measured=measured,
-            noise_power=np.einsum("frc,rc->f", measured, noise).astype(np.float32),
+            amplitudes=machine.array(np.where(measured, np.sqrt(np.abs(counts)), np.float32(-1))),
+            noise_power=machine.array(np.einsum("frc,rc->f", measured, noise).astype(np.float32)),
             corners=corners,
-            shifts=shifts,
-            exit_waves=np.zeros((len(counts), modes, *counts.shape[1:]), np.complex64),
-            power=float(counts.sum(dtype=np.float64)),
+            shifts=None if on_grid else machine.array(shifts),
+            exit_waves=machine.waves((len(counts), modes, *counts.shape[1:])),
+            power=float(np.sum(counts, where=measured, dtype=np.float64)),
         )
 
 
@@ -99,12 +101,9 @@ def expected_noise(mean_frame: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.minimum(mean_frame, np.float32(0.25))
 
 
-def _split(
+def split_positions(
     positions_px: NDArray[np.float64], side: int
-) -> tuple[NDArray[np.int64], NDArray[np.complex64] | None]:
-    """Return whole pixels, and the far-field factors of what is left where that matters."""
+) -> tuple[NDArray[np.int64], NDArray[np.complex64]]:
+    """Return whole pixels, and the far-field factors of what is left: `Block.corners`, `Block.shifts`."""
     corners = np.floor(positions_px + 0.5).astype(np.int64)
-    fractions = positions_px - corners
-    if np.abs(fractions).max() <= ON_GRID_PX:
-        return corners, None
-    return corners, shift_phases(fractions, side)
+    return corners, shift_factors(positions_px - corners, side)

@@ -8,7 +8,9 @@ Pi_O). One iteration with beta = 1 (their equation 9) is
 
 Photon noise sets the two sets apart. Without more, the iterate then runs off along the gap, a
 little farther with every iteration, and takes object and probe with it. So Pi_F asks only for
-agreement within the noise: see `noise_power`.
+agreement within the noise: the amplitudes' squared distance to the measured ones shrinks to
+`Block.noise_power`, the distance that photon noise alone explains, and no further (the power bound of
+Giewekemeyer et al., PNAS 107, 529 (2010), supplement).
 """
 
 from __future__ import annotations
@@ -16,20 +18,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ptycho_plugin.reconstruction import kernels
 from ptycho_plugin.reconstruction.blocks import Block
-from ptycho_plugin.reconstruction.estimate import Estimate, add_probes, in_order, probes_of, room_for
-from ptycho_plugin.reconstruction.fourier import to_detector, to_sample
-from ptycho_plugin.reconstruction.parallel import for_each_share
+from ptycho_plugin.reconstruction.estimate import (
+    Estimate,
+    Totals,
+    add_to_probe,
+    probe_far,
+    probes_of,
+    summed_probe,
+)
+from ptycho_plugin.reconstruction.machine import Array, Machine
 
 FLOOR = 1e-3
 """Share of the largest illumination that regularises a division by the illumination."""
-
-DARK = np.float32(1e-6)
-"""Amplitude below which a wave has no phase to keep, and stays dark."""
 
 
 class DifferenceMap:
@@ -38,14 +39,19 @@ class DifferenceMap:
     Parameters
     ----------
     start : Estimate
+    machine : Machine
     """
 
-    def __init__(self, start: Estimate) -> None:
+    def __init__(self, start: Estimate, machine: Machine) -> None:
         self.estimate = start
+        self._machine = machine
         self._power = 0.0
         self._blocks: list[Block] = []
-        self._waves = np.zeros_like(start.object)
-        self._illumination = np.zeros(start.object.shape, np.float32)
+        self._overlap = machine.xp.zeros_like(start.object)
+        self._illumination = machine.xp.zeros_like(machine.xp.real(start.object))
+        self._object_sums = Totals(machine, self._overlap, self._illumination)
+        probes = machine.xp.stack([start.probe, start.probe])
+        self._probe_sums = Totals(machine, probes, machine.xp.real(start.probe[0, ...]))
 
     def add(self, blocks: Sequence[Block], *, power: float) -> None:
         """Take in blocks; their exit waves start from the estimate.
@@ -57,19 +63,18 @@ class DifferenceMap:
             sum |probe|^2 to hold from here on, the photons of a frame.
         """
         self._set_power(power)
-        probe_far = to_detector(self.estimate.probe.copy())
+        machine, far = self._machine, probe_far(self.estimate, self._machine)
 
-        def enter(share: Sequence[Block]) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-            waves, illumination = np.zeros_like(self._waves), np.zeros_like(self._illumination)
-            room = room_for(self.estimate.probe)
+        def enter(number: int, share: Sequence[Block]) -> None:
+            sums = self._object_sums.cleared(number)
             for block in share:
-                probes = probes_of(block, probe_far, room)
-                kernels.exit_waves(probes, self.estimate.object, block.corners, block.exit_waves)
-                kernels.add_overlap(block.exit_waves, probes, block.corners, waves, illumination)
-            return waves, illumination
+                probes = probes_of(block, self.estimate, far, machine)
+                machine.primitives.exit_waves(probes, self.estimate.object, block.corners, block.exit_waves)
+                machine.primitives.to_object(block.exit_waves, probes, block.corners, *sums)
 
-        waves, illumination = in_order(for_each_share(enter, blocks))
-        self._waves += waves
+        machine.for_each_share(enter, blocks)
+        overlap, illumination = self._object_sums.total()
+        self._overlap += overlap
         self._illumination += illumination
         self._blocks.extend(blocks)
 
@@ -89,66 +94,56 @@ class DifferenceMap:
 
     def _set_power(self, power: float) -> None:
         """Rescale probe and exit waves: the object's scale stays."""
-        factor = np.float32(np.sqrt(power / self.estimate.probe_power))
+        factor = (power / self.estimate.probe_power) ** 0.5
         for block in self._blocks:
-            np.multiply(block.exit_waves, factor, out=block.exit_waves)
-        self._waves *= factor**2
+            block.exit_waves[...] *= factor
+        self._overlap *= factor**2
         self._illumination *= factor**2
         self.estimate = replace(self.estimate, probe=self.estimate.probe * factor)
         self._power = power
 
-    def _nearest_object(self) -> NDArray[np.complex64]:
-        """Return O = sum_j conj(P_j) psi_j / sum_j |P_j|^2 (equation 6); unseen parts stay as they are."""
-        floor = np.float32(FLOOR * self._illumination.max())
-        return (self._waves + floor * self.estimate.object) / (self._illumination + floor)
+    def _nearest_object(self) -> Array:
+        """Return O = sum_j conj(P_j) psi_j / sum_j |P_j|^2 (equation 6), 1 where there is no light.
 
-    def _nearest_probe(self, object_: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        Where only the probe's faint rim falls, O could fall and P rise without end, for the exit waves
+        know their product only: the start, 1, weighs in there.
+        """
+        floor = FLOOR * float(self._machine.xp.max(self._illumination))
+        return (self._overlap + floor) / (self._illumination + floor)
+
+    def _nearest_probe(self, object_: Array) -> Array:
         """Return P = sum_j conj(O_j) psi_j / sum_j |O_j|^2 (equation 7), moved back to one pixel grid."""
+        machine = self._machine
 
-        def project(share: Sequence[Block]) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-            far = np.zeros_like(self.estimate.probe)
-            transmission = np.zeros(far.shape[-2:], np.float32)
-            room = room_for(far)
+        def project(number: int, share: Sequence[Block]) -> None:
+            sums = self._probe_sums.cleared(number)
             for block in share:
-                add_probes(block, block.exit_waves, object_, far, transmission, room)
-            return far, transmission
+                add_to_probe(block, block.exit_waves, object_, machine, *sums)
 
-        far, transmission = in_order(for_each_share(project, self._blocks))
-        return to_sample(far) / np.maximum(transmission, np.float32(FLOOR * transmission.max()))
+        machine.for_each_share(project, self._blocks)
+        sums, transmission = self._probe_sums.total()
+        floor = FLOOR * float(machine.xp.max(transmission))
+        return summed_probe(sums, machine) / machine.xp.maximum(transmission, floor)
 
     def _reflect(self) -> float:
         """Move the exit waves, and collect the overlap sums of the next iteration on the way."""
-        probe_far = to_detector(self.estimate.probe.copy())
+        machine, far = self._machine, probe_far(self.estimate, self._machine)
 
-        def move(share: Sequence[Block]) -> tuple[NDArray[np.complex64], NDArray[np.float32], float, float]:
-            waves, illumination = np.zeros_like(self._waves), np.zeros_like(self._illumination)
+        def move(number: int, share: Sequence[Block]) -> tuple[float, float]:
+            sums = self._object_sums.cleared(number)
             distance = power = 0.0
-            probes_room, reflected_room = room_for(self.estimate.probe), room_for(self.estimate.probe)
             for block in share:
-                probes = probes_of(block, probe_far, probes_room)
-                overlap = probes, self.estimate.object, block.corners
-                reflected = reflected_room[: block.frames]
-                kernels.reflect(*overlap, block.exit_waves, reflected)
-                nearest = to_sample(nearest_measured(to_detector(reflected), block))
-                distance += kernels.advance(block.exit_waves, nearest, *overlap, waves, illumination)
+                overlap = probes_of(block, self.estimate, far, machine), self.estimate.object, block.corners
+                reflected = machine.room("reflected", block.exit_waves.shape)
+                machine.primitives.reflect(*overlap, block.exit_waves, reflected)
+                machine.primitives.modulus(
+                    machine.to_detector(reflected), block.amplitudes, block.noise_power
+                )
+                nearest = machine.to_sample(reflected)
+                distance += machine.primitives.advance(block.exit_waves, nearest, *overlap, *sums)
                 power += block.power
-            return waves, illumination, distance, power
+            return distance, power
 
-        self._waves, self._illumination, distance, power = in_order(for_each_share(move, self._blocks))
-        return float(np.sqrt(distance / power))
-
-
-def nearest_measured(far: NDArray[np.complex64], block: Block) -> NDArray[np.complex64]:
-    """Return the far fields, overwritten, moved to agree with the measurement: Pi_F.
-
-    The amplitudes' squared distance to the measured ones shrinks to `Block.noise_power`, the
-    distance that photon noise alone explains, and no further (the power bound of Giewekemeyer et
-    al., PNAS 107, 529 (2010), supplement). Pixels without a measurement stay as they are.
-
-    Parameters
-    ----------
-    far : ndarray, (frame, mode, row, column), complex64
-    block : Block
-    """
-    kernels.nearest_measured(far, block.amplitudes, block.measured, block.noise_power, DARK)
-    return far
+        distances, powers = zip(*machine.for_each_share(move, self._blocks), strict=True)
+        self._overlap[...], self._illumination[...] = self._object_sums.total()
+        return float((sum(distances) / sum(powers)) ** 0.5)

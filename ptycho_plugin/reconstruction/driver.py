@@ -7,7 +7,6 @@ from collections.abc import Callable
 from time import perf_counter
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from ptycho_plugin.dataset import PtychoDataset
@@ -18,13 +17,17 @@ from ptycho_plugin.reconstruction.difference_map import DifferenceMap
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.field import Field
 from ptycho_plugin.reconstruction.fourier import detector_order
+from ptycho_plugin.reconstruction.frame_refinement import FrameRefinement
 from ptycho_plugin.reconstruction.gauge import with_more_modes, with_orthogonal_modes, without_ramp
+from ptycho_plugin.reconstruction.machine import Machine, Processor
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
-from ptycho_plugin.reconstruction.parallel import usable_cores
 from ptycho_plugin.reconstruction.result import Progress, Result
 
 Report = Callable[[Progress], None]
+
+ITERATIONS_PER_REFINEMENT = 2
+"""Object and probe settle between two refinements of the frames."""
 
 
 class Reconstruction:
@@ -39,6 +42,8 @@ class Reconstruction:
         Where frames are expected, ``(row, column)`` in metres and in their order: sizes the object
         once. Measured positions may have another zero: the first frames tell.
     options : ReconstructionOptions, optional
+    machine : Machine, optional
+        By default the processor.
 
     Examples
     --------
@@ -55,18 +60,22 @@ class Reconstruction:
         probe: NDArray[np.complex64],
         planned_positions: NDArray[np.float64],
         options: ReconstructionOptions | None = None,
+        machine: Machine | None = None,
     ) -> None:
         self.geometry = geometry
+        self._machine = machine or Processor()
         self.options = options or ReconstructionOptions()
         self._planned = planned_positions
         self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
         start = Estimate(
-            np.ones(self._field.shape, np.complex64), with_more_modes(probe, self.options.probe_modes)
+            self._machine.array(np.ones(self._field.shape, np.complex64)),
+            self._machine.array(with_more_modes(probe, self.options.probe_modes)),
         )
         self._statistics = _MeanFrame(geometry.frame_side)
-        self._map = DifferenceMap(start)
+        self._map = DifferenceMap(start, self._machine)
         self._likelihood: MaximumLikelihood | None = None
         self._likelihood_from: int | None = None
+        self._refinement: FrameRefinement | None = None
         self._blocks: list[Block] = []
         self._positions = np.zeros((0, 2))
         self._errors: list[float] = []
@@ -109,8 +118,19 @@ class Reconstruction:
             raise ReconstructionError("no pixel counted a photon; check the shutter and the mask")
         self._statistics.add(intensities)
         noise = expected_noise(self._statistics.mean)
-        blocks = list(make_blocks(intensities, self._field.to_px(positions), noise, self.options.probe_modes))
-        self._map.add(blocks, power=self._statistics.photons(self._map.estimate.probe))
+        positions_px = self._field.to_px(positions)
+        blocks = list(
+            make_blocks(
+                intensities,
+                positions_px,
+                noise,
+                self.options.probe_modes,
+                self._machine,
+                movable=self.options.refines_frames,
+            )
+        )
+        probe = self._machine.host(self._map.estimate.probe)
+        self._map.add(blocks, power=self._statistics.photons(probe))
         self._blocks.extend(blocks)
         self._positions = np.concatenate([self._positions, positions])
         self._seconds += perf_counter() - began
@@ -148,28 +168,49 @@ class Reconstruction:
         for done in range(1, self.options.difference_map_iterations + 1):
             self._tell(report, "difference map", done, self.iterate())
         began = perf_counter()
-        self._likelihood = MaximumLikelihood(self._map.estimate, self._blocks)
+        self._likelihood = MaximumLikelihood(
+            self._map.estimate, self._blocks, self._machine, noise=self.options.noise
+        )
         self._likelihood_from = len(self._errors)
         for done in range(1, self.options.maximum_likelihood_iterations + 1):
             error = self._likelihood.step()
             self._record(error, "maximum likelihood")
+            if self.options.refines_frames and done % ITERATIONS_PER_REFINEMENT == 0:
+                self._refine_frames(self._likelihood)
             self._tell(report, "maximum likelihood", self.options.difference_map_iterations + done, error)
         self._seconds += perf_counter() - began
         return self.result()
 
+    def _refine_frames(self, likelihood: MaximumLikelihood) -> None:
+        if self._refinement is None:
+            self._refinement = FrameRefinement(
+                self._blocks,
+                self._field.to_px(self._positions),
+                tolerance_px=self.options.position_tolerance / self.geometry.object_pixel,
+                intensities=self.options.refine_intensities,
+                shape=self._field.shape,
+                machine=self._machine,
+            )
+        self._refinement.step(likelihood.estimate, likelihood.model)
+
     def result(self) -> Result:
         """Return the state as it is, gauge removed."""
         estimate = self._map.estimate if self._likelihood is None else self._likelihood.estimate
-        residual = residual_of(estimate, self._blocks)
-        positions_px = self._field.to_px(self._positions)
+        residual = residual_of(estimate, self._blocks, self._machine)
+        estimate = Estimate(self._machine.host(estimate.object), self._machine.host(estimate.probe))
+        measured_px = self._field.to_px(self._positions)
+        refined = self._refinement
+        positions_px = measured_px if refined is None else refined.positions_px
         trusted = self._field.trusted(estimate.probe, positions_px)
         estimate = with_orthogonal_modes(without_ramp(estimate, trusted))
         estimate = estimate.with_probe_power(self._statistics.photons(estimate.probe))
         return Result(
             object=estimate.object,
             probe=estimate.probe,
-            positions=self._positions,
+            positions=self._positions + (positions_px - measured_px) * self.geometry.object_pixel,
             positions_px=positions_px,
+            positions_measured=self._positions,
+            intensities=np.ones(self.frames) if refined is None else refined.intensities,
             trusted=trusted,
             errors=np.array(self._errors),
             likelihood_from=len(self._errors) if self._likelihood_from is None else self._likelihood_from,
@@ -177,7 +218,7 @@ class Reconstruction:
             geometry=self.geometry,
             options=self.options,
             seconds=self._seconds,
-            device=device_name(),
+            device=self._machine.describe(self.geometry.frame_side),
         )
 
     def _refuse_when_done(self) -> None:
@@ -249,8 +290,3 @@ def reconstruct(
     reconstruction = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, options)
     reconstruction.add(dataset.intensities(), dataset.positions)
     return reconstruction.finish(report)
-
-
-def device_name() -> str:
-    """Return what computes here."""
-    return f"cpu, {usable_cores()} threads, scipy.fft {scipy.__version__}"

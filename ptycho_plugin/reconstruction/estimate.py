@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
-from operator import iadd
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ptycho_plugin.reconstruction import kernels
-from ptycho_plugin.reconstruction.blocks import FRAMES_PER_BLOCK, Block
-from ptycho_plugin.reconstruction.fourier import to_detector, to_sample
+from ptycho_plugin.reconstruction.blocks import Block
+from ptycho_plugin.reconstruction.machine import Array, Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +14,12 @@ class Estimate:
 
     Parameters
     ----------
-    object : ndarray, (row, column), complex64
-    probe : ndarray, (mode, row, column), complex64
+    object : array, (row, column), complex64
+    probe : array, (mode, row, column), complex64
     """
 
-    object: NDArray[np.complex64]
-    probe: NDArray[np.complex64]
+    object: Array
+    probe: Array
 
     @property
     def side(self) -> int:
@@ -40,8 +33,7 @@ class Estimate:
 
     def plus(self, direction: Estimate, length: float) -> Estimate:
         """Return the estimate a step of some length away."""
-        step = np.float32(length)
-        return Estimate(self.object + step * direction.object, self.probe + step * direction.probe)
+        return Estimate(self.object + length * direction.object, self.probe + length * direction.probe)
 
     def dot(self, other: Estimate) -> float:
         """Return the real inner product."""
@@ -49,80 +41,104 @@ class Estimate:
 
     def with_probe_power(self, power: float) -> Estimate:
         """Return the same exit waves with sum |probe|^2 = power: the gauge of the scale."""
-        scale = np.float32(np.sqrt(power / self.probe_power))
+        scale = (power / self.probe_power) ** 0.5
         return Estimate(self.object / scale, self.probe * scale)
 
 
-def room_for(probe: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """Return room for the waves of any block, ``(frame, mode, row, column)``: taken once, used often."""
-    return np.empty((FRAMES_PER_BLOCK, *probe.shape), np.complex64)
+class Totals:
+    """Sums over all frames, taken in one part for each share of the work.
+
+    Parameters
+    ----------
+    machine : Machine
+    *like : array
+        What is added up.
+    """
+
+    def __init__(self, machine: Machine, *like: Array) -> None:
+        self._parts = [[machine.xp.zeros_like(array) for array in like] for _ in range(machine.partial_sums)]
+
+    def cleared(self, share: int) -> list[Array]:
+        """Return the part of a share, set to zero."""
+        for array in self._parts[share]:
+            array[...] = 0
+        return self._parts[share]
+
+    def total(self) -> list[Array]:
+        """Return the parts' sums, always taken in the same order, until a part is next cleared."""
+        first, *others = self._parts
+        for part in others:
+            for total, array in zip(first, part, strict=True):
+                total += array
+        return first
 
 
-def probes_of(
-    block: Block, probe_far: NDArray[np.complex64], room: NDArray[np.complex64]
-) -> NDArray[np.complex64]:
+def probes_of(block: Block, estimate: Estimate, far: Array, machine: Machine, room: str = "probes") -> Array:
     """Return P_j, the probe moved by the fraction of a pixel that each frame's corner leaves.
 
     Parameters
     ----------
     block : Block
-    probe_far : ndarray, (mode, row, column), complex64
-        Far field of the probe.
-    room : ndarray, complex64
-        Holds the result: see `room_for`.
+    estimate : Estimate
+    far : array, (mode, row, column), complex64
+        The probe's far field.
+    machine : Machine
+    room : str
+        Name of the room that holds the result.
 
     Returns
     -------
-    ndarray, (frame or 1, mode, row, column), complex64
+    array, (frame or 1, mode, row, column), complex64
         One for all frames on the pixel grid.
     """
     if block.shifts is None:
-        probes = room[:1]
-        probes[0] = probe_far
-    else:
-        probes = room[: block.frames]
-        kernels.shift(probe_far, block.shifts, probes)
-    return to_sample(probes)
+        return estimate.probe[None, ...]
+    probes = machine.room(room, (block.frames, *far.shape))
+    machine.primitives.shift(far, block.shifts, probes)
+    return machine.to_sample(probes)
 
 
-def add_probes(
-    block: Block,
-    waves: NDArray[np.complex64],
-    object_: NDArray[np.complex64],
-    far: NDArray[np.complex64],
-    transmission: NDArray[np.float32],
-    room: NDArray[np.complex64],
+def probe_far(estimate: Estimate, machine: Machine) -> Array:
+    """Return the probe's far field, ``(mode, row, column)``."""
+    far = machine.waves(estimate.probe.shape)
+    far[...] = estimate.probe
+    return machine.to_detector(far)
+
+
+def add_to_probe(
+    block: Block, waves: Array, object_: Array, machine: Machine, sums: Array, transmission: Array
 ) -> None:
     """Add up what the waves say of the probe: the adjoint of psi_j = P_j O_j, and its weight.
 
     Parameters
     ----------
     block : Block
-    waves : ndarray, (frame, mode, row, column), complex64
-    object_ : ndarray, (row, column), complex64
-    far : ndarray, (mode, row, column), complex64
-        Receives the far field of sum_j conj(O_j) waves_j, each moved back onto the probe's grid.
-    transmission : ndarray, (row, column), float32
+    waves : array, (frame, mode, row, column), complex64
+    object_ : array, (row, column), complex64
+    machine : Machine
+    sums : array, (2, mode, row, column), complex64
+        Receives sum_j conj(O_j) waves_j: of frames on the pixel grid, and as the far field of those
+        that are first moved back to it.
+    transmission : array, (row, column), float32
         Receives sum_j |O_j|^2.
-    room : ndarray, complex64
-        Overwritten: see `room_for`. The waves may lie in it.
     """
-    products = room[: 1 if block.shifts is None else block.frames]
-    kernels.add_transmission(waves, object_, block.corners, products, transmission)
-    products = to_detector(products)
     if block.shifts is None:
-        far += products[0]
-    else:
-        kernels.add_shifted_back(products, block.shifts, far)
+        machine.primitives.to_probe(waves, object_, block.corners, sums[:1, ...], transmission)
+        return
+    products = machine.room("products", waves.shape)
+    products[...] = 0
+    machine.primitives.to_probe(waves, object_, block.corners, products, transmission)
+    machine.primitives.add_shifted_back(machine.to_detector(products), block.shifts, sums[1, ...])
 
 
-def in_order(parts: list[Any]) -> list[Any]:
-    """Return the sums of corresponding members of some tuples, always taken in the same order.
-
-    Arrays of the first tuple are overwritten.
-    """
-    return [reduce(iadd, members) for members in zip(*parts, strict=True)]
+def summed_probe(sums: Array, machine: Machine) -> Array:
+    """Return the probe, ``(mode, row, column)``, that `add_to_probe` has added up."""
+    return sums[0, ...] + machine.to_sample(sums[1, ...])
 
 
-def _inner(a: NDArray[np.complex64], b: NDArray[np.complex64]) -> float:
-    return float(np.vdot(a, b).real)
+def _inner(a: Array, b: Array) -> float:
+    # Not a BLAS call, whose last bits depend on its threads.
+    xp = a.__array_namespace__()
+    real = xp.real(a) * xp.real(b)
+    real += xp.imag(a) * xp.imag(b)
+    return float(xp.sum(real, dtype=xp.float64))

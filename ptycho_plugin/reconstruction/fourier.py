@@ -1,27 +1,125 @@
-"""Transforms between the sample and the detector plane, and sub-pixel shifts.
+"""Planned transforms between the sample and the detector plane, and sub-pixel shifts.
 
-Transforms are orthonormal, so that photons are conserved. Detector-plane arrays are kept in
-the transform's own order (zero angle first); frames are brought into it once, when they are
-added.
+Far fields are kept in the transform's own order (zero angle first) and scale (``side`` times the
+orthonormal one): frames are brought into that order once, when they are added, and the primitives
+divide where photons are counted.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
+import platform
+import tempfile
+import threading
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
 import numpy as np
-import scipy.fft
+import platformdirs
+import pyfftw
 from numpy.typing import NDArray
 
+from ptycho_plugin.errors import ReconstructionError
 
-def to_detector(wave: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """Return the far field of waves ``(..., row, column)``, which it takes the place of."""
-    far: NDArray[np.complex64] = scipy.fft.fft2(wave, norm="ortho", overwrite_x=True)
-    return far
+Waves = NDArray[np.complex64]
+_planner = threading.Lock()  # FFTW learns and plans for one thread at a time
+_log = logging.getLogger(__name__)
 
 
-def to_sample(far: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """Return the waves of far fields ``(..., row, column)``, which they take the place of."""
-    wave: NDArray[np.complex64] = scipy.fft.ifft2(far, norm="ortho", overwrite_x=True)
-    return wave
+class Transforms:
+    """In-place two-dimensional transforms of square waves, for one thread.
+
+    FFTW times several plans and keeps the fastest, so that another process could get other last bits.
+    What it learned is therefore kept in a file of the user's cache, and every plan is made of that.
+
+    Parameters
+    ----------
+    side : int
+        Rows, and columns, of a wave.
+
+    Raises
+    ------
+    ReconstructionError
+        If the file cannot be used.
+    """
+
+    def __init__(self, side: int) -> None:
+        with _planner:
+            learned = _wisdom(side)
+            pyfftw.forget_wisdom()
+            pyfftw.import_wisdom((b"", learned, b""))
+            try:
+                self._forward, self._inverse = _plans(side, "FFTW_MEASURE", "FFTW_WISDOM_ONLY")
+            except RuntimeError:
+                raise ReconstructionError(
+                    f"{_wisdom_file(side)} holds no plan for transforms of {side} x {side}: delete it"
+                ) from None
+
+    def to_detector(self, waves: Waves) -> Waves:
+        """Return the far fields of waves ``(..., row, column)``, which they take the place of."""
+        return _each(self._forward, waves)
+
+    def to_sample(self, far: Waves) -> Waves:
+        """Return the bare inverse transforms of ``(..., row, column)``, in their place."""
+        return _each(self._inverse, far)
+
+
+def zeros(shape: tuple[int, ...]) -> Waves:
+    """Return zeros, complex64, that lie in memory as the plans expect."""
+    return pyfftw.zeros_aligned(shape, np.complex64)
+
+
+def wisdom_hash(side: int) -> str:
+    """Return the sha256 of what FFTW learned for transforms of some side: it decides the last bits."""
+    with _planner:
+        return hashlib.sha256(_wisdom(side)).hexdigest()
+
+
+def _each(plan: pyfftw.FFTW, waves: Waves) -> Waves:
+    # One at a time: a result does not depend on how many lie side by side.
+    for wave in waves.reshape(-1, *waves.shape[-2:]):
+        plan.update_arrays(wave, wave)
+        plan.execute()
+    return waves
+
+
+def _plans(side: int, *effort: str) -> tuple[pyfftw.FFTW, pyfftw.FFTW]:
+    wave = zeros((side, side))
+    # In a stack of waves the second one may lie elsewhere than on the boundary that FFTW likes.
+    flags = effort if wave.nbytes % pyfftw.simd_alignment == 0 else (*effort, "FFTW_UNALIGNED")
+    forward = pyfftw.FFTW(wave, wave, axes=(0, 1), direction="FFTW_FORWARD", flags=flags)
+    inverse = pyfftw.FFTW(wave, wave, axes=(0, 1), direction="FFTW_BACKWARD", flags=flags)
+    return forward, inverse
+
+
+def _wisdom_file(side: int) -> Path:
+    name = f"fftw-{pyfftw.fftw_version}-{platform.node()}-{side}.wisdom"
+    return platformdirs.user_cache_path("ptycho_plugin") / name
+
+
+@cache
+def _wisdom(side: int) -> bytes:
+    """Return what FFTW learned once on this machine: of several processes the first one counts."""
+    file = _wisdom_file(side)
+    if file.exists():
+        return file.read_bytes()
+    pyfftw.forget_wisdom()
+    _plans(side, "FFTW_MEASURE")
+    learned: bytes = pyfftw.export_wisdom()[1]
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent) as whole:
+            whole.write(learned)
+            whole.flush()
+            with suppress(FileExistsError):
+                os.link(whole.name, file)
+    except OSError as error:
+        _log.warning("%s cannot be written (%s): another process may get other last bits", file, error)
+        return learned
+    return file.read_bytes()
 
 
 def detector_order(frames: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -29,10 +127,11 @@ def detector_order(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.fft.ifftshift(frames, axes=(-2, -1))
 
 
-def shift_phases(fractions: NDArray[np.float64], side: int) -> NDArray[np.complex64]:
+def shift_factors(fractions: NDArray[np.float64], side: int) -> NDArray[np.complex64]:
     """Return the far-field factors that move a wave by fractions of a pixel.
 
-    The factor of a far-field pixel is the product of its row's and its column's.
+    The factor of a far-field pixel is the product of its row's and its column's. It is divided by
+    side^2, so that the bare inverse transform of a moved far field is a moved wave.
 
     Parameters
     ----------
@@ -46,4 +145,5 @@ def shift_phases(fractions: NDArray[np.float64], side: int) -> NDArray[np.comple
     ndarray, (frame, 2, side), complex64
         Factors of the rows, then of the columns.
     """
-    return np.exp(-2j * np.pi * fractions[:, :, None] * np.fft.fftfreq(side)).astype(np.complex64)
+    phases = np.exp(-2j * np.pi * fractions[:, :, None] * np.fft.fftfreq(side))
+    return (phases / side).astype(np.complex64)

@@ -1,13 +1,16 @@
-"""Fused arithmetic on the frames of one block, compiled by numba.
+"""The engines' primitives, fused and compiled by numba.
 
 Each kernel passes once over arrays that lie in the processor's cache. Shapes are named as in
-`Block`: waves are ``(frame, mode, row, column)``, complex64. ``probes`` are P_j, the same but
-for a first axis of 1 where all frames share one probe. O_j is the object's patch that begins at
-``corners[j]``. Frames are taken one after the other, so a result does not depend on threads.
+`Block`: waves are ``(frame, mode, row, column)``, complex64 and contiguous. ``probes`` are P_j, the
+same but for a first axis of 1 where all frames share one probe. O_j is the object's patch that begins
+at ``corners[j]``. Far fields are as the bare transform leaves them, `side` times the orthonormal ones.
+Frames are taken one after the other, so a result does not depend on threads. `plain` says the same in
+whole arrays.
 
-Sums over pixels are kept for each column in float64 and added up at the end: they are exact
-enough to decide a step, and the loop over a row can be vectorised without reordering additions.
-A literal would turn float32 into float64, hence `ZERO` and `ONE`.
+Inside, a row of complex numbers is a row of pairs of float32, which the compiler can vectorise. Sums
+over the pixels of a frame are kept for each column in float32, then added up in float64: exact enough
+to decide a step, and no addition is reordered. A literal would turn float32 into float64, hence
+`ZERO` and `ONE`.
 """
 
 from __future__ import annotations
@@ -18,32 +21,38 @@ from numpy.typing import NDArray
 
 Waves = NDArray[np.complex64]
 Reals = NDArray[np.float32]
+Corners = NDArray[np.int64]
 
 ZERO, ONE = np.float32(0), np.float32(1)
 TINY = np.finfo(np.float32).tiny
+DARK = np.float32(1e-6)
+"""Amplitude below which a far field has no phase to keep, and stays dark."""
+DARK_COUNTS = np.float32(1e-2)
+"""Counts a pixel always expects: keeps the likelihood finite where the model is dark."""
 
 kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 
 
 @kernel
-def _squared(z: np.complex64) -> np.float32:
-    return z.real * z.real + z.imag * z.imag
+def _pairs(waves: Waves) -> Reals:
+    """Return complex numbers as pairs of real ones along the last axis."""
+    return waves.view(np.float32)
 
 
 @kernel
-def _scaled(z: np.complex64, factor: np.float32) -> np.complex64:
-    """Return factor z without the products with an imaginary part of 0."""
-    return np.complex64(complex(z.real * factor, z.imag * factor))
+def _add_intensity(wave: Reals, out: Reals) -> None:
+    """Add |wave|^2 along one row of pairs."""
+    for c in range(out.size):
+        re, im = wave[2 * c], wave[2 * c + 1]
+        out[c] += re * re + im * im
 
 
 @kernel
-def _intensity(far: Waves, row: int, out: Reals) -> None:
-    """Set out to sum_m |far_m|^2 along one row of one frame's ``(mode, row, column)``."""
-    out[:] = 0
-    for wave in far:
-        line = wave[row]
-        for c in range(out.size):
-            out[c] += _squared(line[c])
+def _scale(wave: Reals, factor: Reals, out: Reals) -> None:
+    """Set out to factor times one row of pairs."""
+    for c in range(factor.size):
+        out[2 * c] = wave[2 * c] * factor[c]
+        out[2 * c + 1] = wave[2 * c + 1] * factor[c]
 
 
 @kernel
@@ -54,93 +63,111 @@ def shift(probe_far: Waves, shifts: Waves, out: Waves) -> None:
     ----------
     probe_far : ndarray, (mode, row, column), complex64
     shifts : ndarray, (frame, 2, side), complex64
-        Far-field factors S_j, as those of rows and of columns: see `shift_phases`.
+        Far-field factors S_j, as those of rows and of columns: see `shift_factors`.
     out : ndarray, (frame, mode, row, column), complex64
     """
     frames, modes, side, _ = out.shape
+    far, moved = _pairs(probe_far), _pairs(out)
+    factor = np.empty(side, np.complex64)
+    f = _pairs(factor)
     for j in range(frames):
-        columns = shifts[j, 1]
         for m in range(modes):
             for r in range(side):
-                factor, source, target = shifts[j, 0, r], probe_far[m, r], out[j, m, r]
+                factor[:] = shifts[j, 0, r] * shifts[j, 1]
+                source, target = far[m, r], moved[j, m, r]
                 for c in range(side):
-                    target[c] = source[c] * (factor * columns[c])
+                    ar, ai, br, bi = f[2 * c], f[2 * c + 1], source[2 * c], source[2 * c + 1]
+                    target[2 * c] = ar * br - ai * bi
+                    target[2 * c + 1] = ar * bi + ai * br
 
 
 @kernel
 def add_shifted_back(far: Waves, shifts: Waves, total: Waves) -> None:
     """Add sum_j conj(S_j) far_j to ``total``, ``(mode, row, column)``: the adjoint of `shift`."""
     frames, modes, side, _ = far.shape
+    moved, sums = _pairs(far), _pairs(total)
+    factor = np.empty(side, np.complex64)
+    f = _pairs(factor)
     for j in range(frames):
-        columns = shifts[j, 1]
         for m in range(modes):
             for r in range(side):
-                factor, source, target = shifts[j, 0, r], far[j, m, r], total[m, r]
+                factor[:] = shifts[j, 0, r] * shifts[j, 1]
+                source, target = moved[j, m, r], sums[m, r]
                 for c in range(side):
-                    target[c] += source[c] * (factor * columns[c]).conjugate()
+                    ar, ai, br, bi = f[2 * c], f[2 * c + 1], source[2 * c], source[2 * c + 1]
+                    target[2 * c] += ar * br + ai * bi
+                    target[2 * c + 1] += ar * bi - ai * br
 
 
 @kernel
-def exit_waves(probes: Waves, object_: Waves, corners: NDArray[np.int64], out: Waves) -> None:
+def exit_waves(probes: Waves, object_: Waves, corners: Corners, out: Waves) -> None:
     """Set out_j = P_j O_j."""
     frames, modes, side, _ = out.shape
+    p, o, psi = _pairs(probes), _pairs(object_), _pairs(out)
     for j in range(frames):
         k = min(j, len(probes) - 1)
         top, left = corners[j]
         for m in range(modes):
             for r in range(side):
-                probe, patch, wave = probes[k, m, r], object_[top + r, left : left + side], out[j, m, r]
+                probe, patch, wave = p[k, m, r], o[top + r, 2 * left : 2 * (left + side)], psi[j, m, r]
                 for c in range(side):
-                    wave[c] = probe[c] * patch[c]
+                    pr, pi, qr, qi = probe[2 * c], probe[2 * c + 1], patch[2 * c], patch[2 * c + 1]
+                    wave[2 * c] = pr * qr - pi * qi
+                    wave[2 * c + 1] = pr * qi + pi * qr
 
 
 @kernel
-def reflect(probes: Waves, object_: Waves, corners: NDArray[np.int64], waves: Waves, out: Waves) -> None:
+def reflect(probes: Waves, object_: Waves, corners: Corners, waves: Waves, out: Waves) -> None:
     """Set out_j = 2 P_j O_j - psi_j, the waves psi reflected at the overlap projection."""
     frames, modes, side, _ = waves.shape
+    p, o, psi, reflected = _pairs(probes), _pairs(object_), _pairs(waves), _pairs(out)
     for j in range(frames):
         k = min(j, len(probes) - 1)
         top, left = corners[j]
         for m in range(modes):
             for r in range(side):
-                probe, patch = probes[k, m, r], object_[top + r, left : left + side]
-                wave, target = waves[j, m, r], out[j, m, r]
+                probe, patch = p[k, m, r], o[top + r, 2 * left : 2 * (left + side)]
+                wave, target = psi[j, m, r], reflected[j, m, r]
                 for c in range(side):
-                    projected = probe[c] * patch[c]
-                    target[c] = projected + projected - wave[c]
+                    pr, pi, qr, qi = probe[2 * c], probe[2 * c + 1], patch[2 * c], patch[2 * c + 1]
+                    re, im = pr * qr - pi * qi, pr * qi + pi * qr
+                    target[2 * c] = re + re - wave[2 * c]
+                    target[2 * c + 1] = im + im - wave[2 * c + 1]
 
 
 @kernel
-def nearest_measured(
-    far: Waves, amplitudes: Reals, measured: NDArray[np.bool_], noise_power: Reals, dark: np.float32
-) -> None:
+def modulus(far: Waves, amplitudes: Reals, noise_power: Reals) -> None:
     """Move far fields until their squared distance to the amplitudes is ``noise_power`` or less.
 
     Each modulus goes the same share of its way, 1 - sqrt(noise_power / distance), and each mode
-    keeps its share of the modulus. Pixels that are not measured stay; a modulus below ``dark``
-    hardly moves.
+    keeps its share of the modulus. Pixels that were not measured, whose amplitude is negative, stay;
+    a modulus below `DARK` hardly moves. What is left is divided by side^2, so that the bare inverse
+    transform gives waves.
     """
     frames, modes, side, _ = far.shape
-    moduli, factor = np.empty((side, side), np.float32), np.empty(side, np.float32)
+    waves = _pairs(far)
+    norm = np.float32(1 / side)
+    moduli, distances = np.empty((side, side), np.float32), np.empty(side, np.float32)
     for j in range(frames):
-        distances = np.zeros(side)
+        distances[:] = 0
         for r in range(side):
-            amplitude, valid, modulus = amplitudes[j, r], measured[j, r], moduli[r]
-            _intensity(far[j], r, modulus)
-            for c in range(side):
-                modulus[c] = np.sqrt(modulus[c])
-                excess = modulus[c] - amplitude[c]
-                distances[c] += excess * excess if valid[c] else ZERO
-        way = np.float32(1 - np.sqrt(min(1, noise_power[j] / max(distances.sum(), TINY))))
-        for r in range(side):
-            amplitude, valid, modulus = amplitudes[j, r], measured[j, r], moduli[r]
-            for c in range(side):
-                change = way * (modulus[c] - amplitude[c]) / max(modulus[c], dark)
-                factor[c] = ONE - change if valid[c] else ONE
+            amplitude, model = amplitudes[j, r], moduli[r]
+            model[:] = 0
             for m in range(modes):
-                wave = far[j, m, r]
-                for c in range(side):
-                    wave[c] = _scaled(wave[c], factor[c])
+                _add_intensity(waves[j, m, r], model)
+            for c in range(side):
+                model[c] = norm * np.sqrt(model[c])
+                excess = model[c] - amplitude[c]
+                distances[c] += excess * excess if amplitude[c] >= ZERO else ZERO
+        distance = max(distances.astype(np.float64).sum(), TINY)
+        way = np.float32(1 - np.sqrt(min(1, noise_power[j] / distance)))
+        for r in range(side):
+            amplitude, factor = amplitudes[j, r], moduli[r]
+            for c in range(side):
+                change = way * (factor[c] - amplitude[c]) / max(factor[c], DARK)
+                factor[c] = norm * norm * (ONE - change if amplitude[c] >= ZERO else ONE)
+            for m in range(modes):
+                _scale(waves[j, m, r], factor, waves[j, m, r])
 
 
 @kernel
@@ -149,7 +176,7 @@ def advance(
     nearest: Waves,
     probes: Waves,
     object_: Waves,
-    corners: NDArray[np.int64],
+    corners: Corners,
     overlap: Waves,
     illumination: Reals,
 ) -> float:
@@ -172,86 +199,89 @@ def advance(
         Sum of the steps' squared moduli.
     """
     frames, modes, side, _ = waves.shape
-    distances = np.zeros(side)
+    p, o, psi, near, sums = _pairs(probes), _pairs(object_), _pairs(waves), _pairs(nearest), _pairs(overlap)
+    distances, total = np.empty(side, np.float32), 0.0
     for j in range(frames):
         k = min(j, len(probes) - 1)
         top, left = corners[j]
+        distances[:] = 0
         for m in range(modes):
             for r in range(side):
-                window = slice(left, left + side)
-                probe, patch = probes[k, m, r], object_[top + r, window]
-                wave, target = waves[j, m, r], nearest[j, m, r]
-                seen, light = overlap[top + r, window], illumination[top + r, window]
+                window = slice(2 * left, 2 * (left + side))
+                probe, patch, wave, target = p[k, m, r], o[top + r, window], psi[j, m, r], near[j, m, r]
+                seen, light = sums[top + r, window], illumination[top + r, left : left + side]
                 for c in range(side):
-                    step = target[c] - probe[c] * patch[c]
-                    moved = wave[c] + step
-                    wave[c] = moved
-                    seen[c] += probe[c].conjugate() * moved
-                    light[c] += _squared(probe[c])
-                    distances[c] += _squared(step)
-    return distances.sum()
+                    pr, pi, qr, qi = probe[2 * c], probe[2 * c + 1], patch[2 * c], patch[2 * c + 1]
+                    step_re = target[2 * c] - (pr * qr - pi * qi)
+                    step_im = target[2 * c + 1] - (pr * qi + pi * qr)
+                    re, im = wave[2 * c] + step_re, wave[2 * c + 1] + step_im
+                    wave[2 * c], wave[2 * c + 1] = re, im
+                    seen[2 * c] += pr * re + pi * im
+                    seen[2 * c + 1] += pr * im - pi * re
+                    light[c] += pr * pr + pi * pi
+                    distances[c] += step_re * step_re + step_im * step_im
+        total += distances.astype(np.float64).sum()
+    return total
 
 
 @kernel
-def add_overlap(
-    waves: Waves, probes: Waves, corners: NDArray[np.int64], overlap: Waves, illumination: Reals
-) -> None:
+def to_object(waves: Waves, probes: Waves, corners: Corners, overlap: Waves, illumination: Reals) -> None:
     """Add sum_jm conj(P_jm) waves_jm and sum_jm |P_jm|^2 to arrays as large as the object."""
     frames, modes, side, _ = waves.shape
+    p, psi, sums = _pairs(probes), _pairs(waves), _pairs(overlap)
     for j in range(frames):
         k = min(j, len(probes) - 1)
         top, left = corners[j]
         for m in range(modes):
             for r in range(side):
-                window = slice(left, left + side)
-                probe, wave = probes[k, m, r], waves[j, m, r]
-                seen, light = overlap[top + r, window], illumination[top + r, window]
+                probe, wave = p[k, m, r], psi[j, m, r]
+                seen = sums[top + r, 2 * left : 2 * (left + side)]
+                light = illumination[top + r, left : left + side]
                 for c in range(side):
-                    seen[c] += probe[c].conjugate() * wave[c]
-                    light[c] += _squared(probe[c])
+                    pr, pi, re, im = probe[2 * c], probe[2 * c + 1], wave[2 * c], wave[2 * c + 1]
+                    seen[2 * c] += pr * re + pi * im
+                    seen[2 * c + 1] += pr * im - pi * re
+                    light[c] += pr * pr + pi * pi
 
 
 @kernel
-def add_transmission(
-    waves: Waves, object_: Waves, corners: NDArray[np.int64], out: Waves, transmission: Reals
-) -> None:
-    """Set out_j = conj(O_j) waves_j and add sum_j |O_j|^2 to ``transmission``, ``(row, column)``.
+def to_probe(waves: Waves, object_: Waves, corners: Corners, out: Waves, transmission: Reals) -> None:
+    """Add conj(O_j) waves_j to ``out`` and sum_j |O_j|^2 to ``transmission``, ``(row, column)``.
 
-    Where ``out`` has one frame only, it receives the sum over frames. It may be ``waves``.
+    Where ``out`` has one frame only, it receives the sum over frames.
     """
     frames, modes, side, _ = waves.shape
+    o, psi, sums = _pairs(object_), _pairs(waves), _pairs(out)
     for j in range(frames):
         k = min(j, len(out) - 1)
         top, left = corners[j]
         for r in range(side):
-            patch, weight = object_[top + r, left : left + side], transmission[r]
-            for c in range(side):
-                weight[c] += _squared(patch[c])
+            patch = o[top + r, 2 * left : 2 * (left + side)]
+            _add_intensity(patch, transmission[r])
             for m in range(modes):
-                wave, target = waves[j, m, r], out[k, m, r]
-                if k < j:
-                    for c in range(side):
-                        target[c] += patch[c].conjugate() * wave[c]
-                else:
-                    for c in range(side):
-                        target[c] = patch[c].conjugate() * wave[c]
+                wave, target = psi[j, m, r], sums[k, m, r]
+                for c in range(side):
+                    qr, qi, re, im = patch[2 * c], patch[2 * c + 1], wave[2 * c], wave[2 * c + 1]
+                    target[2 * c] += qr * re + qi * im
+                    target[2 * c + 1] += qr * im - qi * re
 
 
 @kernel
-def compare(
-    far: Waves, amplitudes: Reals, measured: NDArray[np.bool_], dark_counts: np.float32, out: Waves
-) -> float:
-    """Compare the intensities I = sum_m |far_m|^2 with the measured counts n.
+def compare(far: Waves, amplitudes: Reals, background: np.float32, poisson: bool, out: Waves) -> float:
+    """Compare the expected counts I = sum_m |far_m|^2 / side^2 + background with the counts n.
 
     Parameters
     ----------
     far : ndarray, (frame, mode, row, column), complex64
-    amplitudes, measured : ndarray, (frame, row, column)
-        sqrt(n), and where it is known.
-    dark_counts : float32
-        Added to I.
+    amplitudes : ndarray, (frame, row, column), float32
+        sqrt(n), negative where nothing was measured.
+    background : float32
+        Counts that every pixel has besides.
+    poisson : bool
+        Whether the variance of the counts is I; else it is max(n, 1).
     out : ndarray, (frame, mode, row, column), complex64
-        Receives dL/d conj(far) = (1 - n / I) far, 0 where nothing was measured. It may be ``far``.
+        Receives (I - n) / variance * far / side^2, 0 where nothing was measured, whose bare inverse
+        transform is dL/d conj(wave). It may be ``far``.
 
     Returns
     -------
@@ -259,78 +289,98 @@ def compare(
         Sum of (sqrt(I) - sqrt(n))^2 over measured pixels.
     """
     frames, modes, side, _ = far.shape
-    distances = np.zeros(side)
+    waves, slopes = _pairs(far), _pairs(out)
+    norm = np.float32(1 / side**2)
+    distances, total = np.empty(side, np.float32), 0.0
     model, slope = np.empty(side, np.float32), np.empty(side, np.float32)
     for j in range(frames):
+        distances[:] = 0
         for r in range(side):
-            amplitude, valid = amplitudes[j, r], measured[j, r]
-            _intensity(far[j], r, model)
-            for c in range(side):
-                excess = np.sqrt(model[c]) - amplitude[c]
-                distances[c] += excess * excess if valid[c] else ZERO
-                slope[c] = ONE - amplitude[c] * amplitude[c] / (model[c] + dark_counts) if valid[c] else ZERO
+            amplitude = amplitudes[j, r]
+            model[:] = 0
             for m in range(modes):
-                wave, target = far[j, m, r], out[j, m, r]
-                for c in range(side):
-                    target[c] = _scaled(wave[c], slope[c])
-    return distances.sum()
+                _add_intensity(waves[j, m, r], model)
+            for c in range(side):
+                expected, counts = model[c] * norm + background, amplitude[c] * amplitude[c]
+                excess = np.sqrt(expected) - amplitude[c]
+                distances[c] += excess * excess if amplitude[c] >= ZERO else ZERO
+                variance = expected + DARK_COUNTS if poisson else max(counts, ONE)
+                pull = norm * (expected + DARK_COUNTS - counts) / variance
+                slope[c] = pull if amplitude[c] >= ZERO else ZERO
+            for m in range(modes):
+                _scale(waves[j, m, r], slope, slopes[j, m, r])
+        total += distances.astype(np.float64).sum()
+    return total
 
 
 @kernel
 def change_of_exit_waves(
-    probes: Waves,
-    probe_steps: Waves,
-    object_: Waves,
-    object_step: Waves,
-    corners: NDArray[np.int64],
-    out: Waves,
+    probes: Waves, probe_steps: Waves, object_: Waves, object_step: Waves, corners: Corners, out: Waves
 ) -> None:
     """Set out_j = P_j dO_j + dP_j O_j."""
     frames, modes, side, _ = out.shape
+    p, dp, o, do, psi = (
+        _pairs(probes),
+        _pairs(probe_steps),
+        _pairs(object_),
+        _pairs(object_step),
+        _pairs(out),
+    )
     for j in range(frames):
         k = min(j, len(probes) - 1)
         top, left = corners[j]
         for m in range(modes):
             for r in range(side):
-                window = slice(left, left + side)
-                probe, patch_step = probes[k, m, r], object_step[top + r, window]
-                probe_step, patch = probe_steps[k, m, r], object_[top + r, window]
-                target = out[j, m, r]
+                window = slice(2 * left, 2 * (left + side))
+                probe, patch_step = p[k, m, r], do[top + r, window]
+                probe_step, patch, wave = dp[k, m, r], o[top + r, window], psi[j, m, r]
                 for c in range(side):
-                    target[c] = probe[c] * patch_step[c] + probe_step[c] * patch[c]
+                    pr, pi, er, ei = probe[2 * c], probe[2 * c + 1], patch_step[2 * c], patch_step[2 * c + 1]
+                    sr, si, qr, qi = probe_step[2 * c], probe_step[2 * c + 1], patch[2 * c], patch[2 * c + 1]
+                    wave[2 * c] = pr * er - pi * ei + sr * qr - si * qi
+                    wave[2 * c + 1] = pr * ei + pi * er + sr * qi + si * qr
 
 
 @kernel
 def expand(
-    far: Waves,
-    change: Waves,
-    amplitudes: Reals,
-    measured: NDArray[np.bool_],
-    dark_counts: np.float32,
+    far: Waves, change: Waves, amplitudes: Reals, background: np.float32, poisson: bool
 ) -> tuple[float, float]:
-    """Expand L along a change of the far fields: I' = 2 Re sum_m conj(far_m) change_m.
+    """Expand L along a change of the far fields: I' = 2 Re sum_m conj(far_m) change_m / side^2.
+
+    Parameters
+    ----------
+    far, change : ndarray, (frame, mode, row, column), complex64
+    amplitudes, background, poisson
+        As for `compare`.
 
     Returns
     -------
     slope, curvature : float
-        Sums of (1 - n / I) I' and of I'^2 / I over measured pixels.
+        Sums of (I - n) I' / variance and of I'^2 / variance over measured pixels.
     """
     frames, modes, side, _ = far.shape
-    slopes, curvatures = np.zeros(side), np.zeros(side)
+    waves, steps = _pairs(far), _pairs(change)
+    norm = np.float32(1 / side**2)
+    slopes, curvatures = np.empty(side, np.float32), np.empty(side, np.float32)
     model, growth = np.empty(side, np.float32), np.empty(side, np.float32)
+    slope = curvature = 0.0
     for j in range(frames):
+        slopes[:], curvatures[:] = 0, 0
         for r in range(side):
-            amplitude, valid = amplitudes[j, r], measured[j, r]
-            _intensity(far[j], r, model)
-            growth[:] = 0
+            amplitude = amplitudes[j, r]
+            model[:], growth[:] = 0, 0
             for m in range(modes):
-                wave, step = far[j, m, r], change[j, m, r]
+                wave, step = waves[j, m, r], steps[j, m, r]
+                _add_intensity(wave, model)
                 for c in range(side):
-                    half = wave[c].real * step[c].real + wave[c].imag * step[c].imag
-                    growth[c] += half + half
+                    growth[c] += wave[2 * c] * step[2 * c] + wave[2 * c + 1] * step[2 * c + 1]
             for c in range(side):
-                expected = model[c] + dark_counts
-                slope = ONE - amplitude[c] * amplitude[c] / expected
-                slopes[c] += slope * growth[c] if valid[c] else ZERO
-                curvatures[c] += growth[c] * growth[c] / expected if valid[c] else ZERO
-    return slopes.sum(), curvatures.sum()
+                expected, counts = model[c] * norm + background, amplitude[c] * amplitude[c]
+                variance = expected + DARK_COUNTS if poisson else max(counts, ONE)
+                gained = norm * (growth[c] + growth[c])
+                relative = gained / variance if amplitude[c] >= ZERO else ZERO
+                slopes[c] += (expected + DARK_COUNTS - counts) * relative
+                curvatures[c] += gained * relative
+        slope += slopes.astype(np.float64).sum()
+        curvature += curvatures.astype(np.float64).sum()
+    return slope, curvature

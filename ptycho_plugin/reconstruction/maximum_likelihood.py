@@ -13,18 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ptycho_plugin.reconstruction import kernels
 from ptycho_plugin.reconstruction.blocks import Block
-from ptycho_plugin.reconstruction.estimate import Estimate, add_probes, in_order, probes_of, room_for
-from ptycho_plugin.reconstruction.fourier import to_detector, to_sample
-from ptycho_plugin.reconstruction.parallel import for_each_share
+from ptycho_plugin.reconstruction.estimate import (
+    Estimate,
+    Totals,
+    add_to_probe,
+    probe_far,
+    probes_of,
+    summed_probe,
+)
+from ptycho_plugin.reconstruction.machine import Array, Machine
 
-DARK_COUNTS = np.float32(1e-2)
-"""Counts a pixel always expects: keeps the likelihood finite where the model is dark."""
+NoiseModel = Literal["poisson", "gaussian"]
+
 FLOOR = 1e-2
 """Share of the largest illumination that regularises the preconditioner."""
 
@@ -46,11 +51,29 @@ class MaximumLikelihood:
     start : Estimate
     blocks : sequence of Block
         Their exit waves are overwritten: they hold the model's far fields from here on.
+    machine : Machine
+    noise : "poisson" or "gaussian"
+        Whether the variance of counts is the model's, or the measured counts' (at least 1).
+    background : float
+        Counts that every pixel has besides.
     """
 
-    def __init__(self, start: Estimate, blocks: Sequence[Block]) -> None:
+    def __init__(
+        self,
+        start: Estimate,
+        blocks: Sequence[Block],
+        machine: Machine,
+        *,
+        noise: NoiseModel = "poisson",
+        background: float = 0.0,
+    ) -> None:
         self.estimate = start
         self._blocks = blocks
+        self._machine = machine
+        self.model = np.float32(background), noise == "poisson"
+        self._object_sums = Totals(machine, start.object, machine.xp.real(start.object))
+        probes = machine.xp.stack([start.probe, start.probe])
+        self._probe_sums = Totals(machine, probes, machine.xp.real(start.probe[0, ...]))
         self._direction: Estimate | None = None
         self._last: Gradient | None = None
 
@@ -71,33 +94,31 @@ class MaximumLikelihood:
         The preconditioner divides each pixel by the illumination (the object's) or the
         transmission (the probe's) that it received.
         """
-        probe_far = to_detector(self.estimate.probe.copy())
+        machine, far_probe = self._machine, probe_far(self.estimate, self._machine)
 
-        def collect(share: Sequence[Block]) -> tuple[NDArray[np.generic] | float, ...]:
-            object_, probe = np.zeros_like(self.estimate.object), np.zeros_like(self.estimate.probe)
-            illumination = np.zeros(object_.shape, np.float32)
-            transmission = np.zeros(probe.shape[-2:], np.float32)
+        def collect(number: int, share: Sequence[Block]) -> tuple[float, float]:
+            object_sums, probe_sums = self._object_sums.cleared(number), self._probe_sums.cleared(number)
             distance = power = 0.0
-            probes_room, residual_room = room_for(probe), room_for(probe)
             for block in share:
-                probes = probes_of(block, probe_far, probes_room)
-                residual = residual_room[: block.frames]
-                kernels.exit_waves(probes, self.estimate.object, block.corners, block.exit_waves)
-                far = to_detector(block.exit_waves)
-                distance += kernels.compare(far, block.amplitudes, block.measured, DARK_COUNTS, residual)
-                residual = to_sample(residual)
-                kernels.add_overlap(residual, probes, block.corners, object_, illumination)
-                add_probes(block, residual, self.estimate.object, probe, transmission, residual_room)
+                probes = probes_of(block, self.estimate, far_probe, machine)
+                machine.primitives.exit_waves(probes, self.estimate.object, block.corners, block.exit_waves)
+                far = machine.to_detector(block.exit_waves)
+                slope = machine.room("slope", far.shape)
+                distance += machine.primitives.compare(far, block.amplitudes, *self.model, slope)
+                machine.primitives.to_object(machine.to_sample(slope), probes, block.corners, *object_sums)
+                add_to_probe(block, slope, self.estimate.object, machine, *probe_sums)
                 power += block.power
-            return object_, probe, illumination, transmission, distance, power
+            return distance, power
 
-        sums = in_order(for_each_share(collect, self._blocks))
-        object_, probe_far_sum, illumination, transmission, distance, power = sums
-        steepest = Estimate(object_, to_sample(probe_far_sum))
+        distances, powers = zip(*machine.for_each_share(collect, self._blocks), strict=True)
+        object_sum, illumination = self._object_sums.total()
+        probe_sum, transmission = self._probe_sums.total()
+        steepest = Estimate(+object_sum, summed_probe(probe_sum, machine))
         preconditioned = Estimate(
-            steepest.object / _with_floor(illumination), steepest.probe / _with_floor(transmission)
+            steepest.object / _with_floor(illumination, machine),
+            steepest.probe / _with_floor(transmission, machine),
         )
-        return Gradient(steepest, preconditioned, float(np.sqrt(distance / power)))
+        return Gradient(steepest, preconditioned, (sum(distances) / sum(powers)) ** 0.5)
 
     def _conjugate(self, gradient: Gradient) -> Estimate:
         """Return the Polak-Ribiere direction, or steepest descent where that would not descend."""
@@ -118,49 +139,49 @@ class MaximumLikelihood:
         Along it I(a) = I + a I' + ..., with I' = 2 Re sum_m conj(A_m) F(P_m dO + dP_m O). The
         curvature is its expectation over the noise, sum I'^2 / I, which is never negative.
         """
-        probe_far = to_detector(self.estimate.probe.copy())
-        direction_far = to_detector(direction.probe.copy())
+        machine = self._machine
+        far_probe, far_step = probe_far(self.estimate, machine), probe_far(direction, machine)
 
-        def expand(share: Sequence[Block]) -> tuple[float, float]:
+        def expand(_: int, share: Sequence[Block]) -> tuple[float, float]:
             slope = curvature = 0.0
-            rooms = [room_for(direction.probe) for _ in range(3)]
             for block in share:
-                probes = probes_of(block, probe_far, rooms[0])
-                probe_steps = probes_of(block, direction_far, rooms[1])
-                change = rooms[2][: block.frames]
-                kernels.change_of_exit_waves(
-                    probes, probe_steps, self.estimate.object, direction.object, block.corners, change
+                probes = probes_of(block, self.estimate, far_probe, machine)
+                steps = probes_of(block, direction, far_step, machine, room="probe steps")
+                change = machine.room("change", block.exit_waves.shape)
+                machine.primitives.change_of_exit_waves(
+                    probes, steps, self.estimate.object, direction.object, block.corners, change
                 )
-                change = to_detector(change)
-                slope_here, curvature_here = kernels.expand(
-                    block.exit_waves, change, block.amplitudes, block.measured, DARK_COUNTS
+                slope_here, curvature_here = machine.primitives.expand(
+                    block.exit_waves, machine.to_detector(change), block.amplitudes, *self.model
                 )
                 slope += slope_here
                 curvature += curvature_here
             return slope, curvature
 
-        slope, curvature = in_order(for_each_share(expand, self._blocks))
-        return -float(slope / curvature) if curvature > 0 else 0.0
+        slopes, curvatures = zip(*machine.for_each_share(expand, self._blocks), strict=True)
+        return -sum(slopes) / sum(curvatures) if sum(curvatures) > 0 else 0.0
 
 
-def residual_of(estimate: Estimate, blocks: Sequence[Block]) -> float:
+def residual_of(
+    estimate: Estimate, blocks: Sequence[Block], machine: Machine, background: float = 0.0
+) -> float:
     """Return R = sqrt(sum (sqrt(I) - sqrt(n))^2 / sum n) over measured pixels."""
-    probe_far = to_detector(estimate.probe.copy())
+    far_probe = probe_far(estimate, machine)
 
-    def compare(share: Sequence[Block]) -> tuple[float, float]:
+    def compare(_: int, share: Sequence[Block]) -> tuple[float, float]:
         distance = power = 0.0
-        probes_room, waves_room = room_for(estimate.probe), room_for(estimate.probe)
         for block in share:
-            probes, waves = probes_of(block, probe_far, probes_room), waves_room[: block.frames]
-            kernels.exit_waves(probes, estimate.object, block.corners, waves)
-            far = to_detector(waves)
-            distance += kernels.compare(far, block.amplitudes, block.measured, DARK_COUNTS, far)
+            probes = probes_of(block, estimate, far_probe, machine)
+            waves = machine.room("slope", block.exit_waves.shape)
+            machine.primitives.exit_waves(probes, estimate.object, block.corners, waves)
+            far = machine.to_detector(waves)
+            distance += machine.primitives.compare(far, block.amplitudes, np.float32(background), True, far)
             power += block.power
         return distance, power
 
-    distance, power = in_order(for_each_share(compare, blocks))
-    return float(np.sqrt(distance / power))
+    distances, powers = zip(*machine.for_each_share(compare, blocks), strict=True)
+    return float((sum(distances) / sum(powers)) ** 0.5)
 
 
-def _with_floor(weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    return weight + np.float32(FLOOR) * weight.max()
+def _with_floor(weight: Array, machine: Machine) -> Array:
+    return weight + FLOOR * float(machine.xp.max(weight))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,10 +18,21 @@ class ReconstructionOptions(BaseModel):
     """Iterations of the maximum-likelihood refinement (Thibault and Guizar-Sicairos 2012)."""
     probe_modes: Annotated[int, Field(ge=1)] = 1
     """Mutually incoherent probe modes."""
+    noise: Literal["poisson", "gaussian"] = "poisson"
+    """Whose likelihood is refined: the variance of counts is the model's, or the counts' own."""
+    position_tolerance: Annotated[float, Field(ge=0, json_schema_extra={"units": "m"})] = 0.0
+    """How far a frame may lie from its measured position, in metres; 0 trusts the stage."""
+    refine_intensities: bool = False
+    """Whether every frame may have had more or less beam than the mean."""
     probe_update_starts: Annotated[int, Field(ge=0)] = 2
     """Difference-map iterations during which the start probe is trusted as it is."""
     frames_to_start: Annotated[int, Field(ge=1)] = 30
     """Frames that must be there before a live reconstruction starts."""
+
+    @property
+    def refines_frames(self) -> bool:
+        """Whether anything is refined that belongs to one frame alone."""
+        return self.position_tolerance > 0 or self.refine_intensities
 
     @property
     def iterations(self) -> int:

@@ -16,9 +16,6 @@ from typing import TypeVar
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-PARTIAL_SUMS = 8
-"""Fixed: it decides the order of additions, and with it the last bits of a result."""
-
 
 @cache
 def thread_pool() -> ThreadPoolExecutor:
@@ -31,7 +28,6 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def for_each_share(work: Callable[[Sequence[Item]], T], items: Sequence[Item]) -> list[T]:
-    """Deal items out into at most `PARTIAL_SUMS` shares and return ``work(share)`` in their order."""
-    shares = [items[start::PARTIAL_SUMS] for start in range(min(PARTIAL_SUMS, len(items)))]
-    return list(thread_pool().map(work, shares))
+def for_each_share(work: Callable[[int, Sequence[Item]], T], items: Sequence[Item], shares: int) -> list[T]:
+    """Deal items out into some shares and return ``work(number, share)`` in their order."""
+    return list(thread_pool().map(work, range(shares), (items[start::shares] for start in range(shares))))

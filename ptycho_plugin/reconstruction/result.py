@@ -44,9 +44,13 @@ class Result:
     probe : ndarray, (mode, row, column), complex64
         sum |probe|^2 is the photons of a frame.
     positions : ndarray, (frame, 2), float64
-        ``(row, column)`` in metres, as given.
+        ``(row, column)`` in metres, as used.
     positions_px : ndarray, (frame, 2), float64
-        Top-left pixel, with its fraction, of each frame's patch in `object`.
+        Top-left pixel, with its fraction, of each frame's patch in `object`, as used.
+    positions_measured : ndarray, (frame, 2), float64
+        ``(row, column)`` in metres, as given: the same unless they were refined.
+    intensities : ndarray, (frame,), float64
+        Of the beam, relative to their mean: 1 unless they were refined.
     trusted : ndarray of bool, (row, column)
         Where the object was illuminated enough to be judged.
     errors : ndarray, (iteration,), float64
@@ -67,6 +71,8 @@ class Result:
     probe: NDArray[np.complex64]
     positions: NDArray[np.float64]
     positions_px: NDArray[np.float64]
+    positions_measured: NDArray[np.float64]
+    intensities: NDArray[np.float64]
     trusted: NDArray[np.bool_]
     errors: NDArray[np.float64]
     likelihood_from: int

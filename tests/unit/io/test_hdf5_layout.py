@@ -31,7 +31,7 @@ def _change(path, name, values):
 @given(
     frames=hnp.arrays(np.uint16, (3, 8, 8), elements=st.integers(0, 2**16 - 2)),
     mask=hnp.arrays(bool, st.sampled_from([(8, 8), (3, 8, 8)])).filter(np.any),
-    positions=hnp.arrays(float, (3, 2), elements=st.floats(0, 1)).map(CORNER.__add__),
+    positions=hnp.arrays(float, (3, 2), elements=st.floats(0, 0.5)).map(CORNER.__add__),
     probe=st.none() | hnp.arrays(np.complex64, (2, 8, 8), elements=st.just(1 + 2j)),
     energy_eV=st.floats(100, 1e5),
 )

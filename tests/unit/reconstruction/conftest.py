@@ -7,10 +7,10 @@ import pytest
 
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.geometry import Geometry
-from ptycho_plugin.reconstruction import kernels
+from ptycho_plugin.reconstruction import fourier, kernels
 from ptycho_plugin.reconstruction.blocks import expected_noise, make_blocks
-from ptycho_plugin.reconstruction.estimate import Estimate, probes_of, room_for
-from ptycho_plugin.reconstruction.fourier import to_detector
+from ptycho_plugin.reconstruction.estimate import Estimate, probe_far, probes_of
+from ptycho_plugin.reconstruction.machine import Processor
 
 SIDE = 32
 GEOMETRY = Geometry.from_wavelength(0.2e-9, distance=2.236, detector_pixel=172e-6, frame_side=SIDE)
@@ -96,22 +96,36 @@ def known_estimate(known_scan):
     return Estimate(known_scan.object.astype(np.complex64), known_scan.probe.astype(np.complex64))
 
 
+@pytest.fixture(scope="session")
+def processor():
+    return Processor()
+
+
 @pytest.fixture
-def known_blocks(known_scan):
+def cache_home(tmp_path, monkeypatch):
+    """A user's cache, empty at first, that this process has read nothing of."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    fourier._wisdom.cache_clear()
+    yield tmp_path
+    fourier._wisdom.cache_clear()
+
+
+@pytest.fixture
+def known_blocks(known_scan, processor):
     frames = known_scan.frames.astype(np.float32)
     noise = expected_noise(frames.mean(axis=0))
-    return list(make_blocks(frames, known_scan.positions_px, noise, modes=1))
+    return list(make_blocks(frames, known_scan.positions_px, noise, modes=1, machine=processor))
 
 
 @pytest.fixture(scope="session")
-def far_fields():
-    """The forward model of the engines: ``far_fields(estimate, block)``, ``(frame, mode, row, column)``."""
+def modelled_frames(processor):
+    """The forward model of the engines: ``modelled_frames(estimate, block)``, ``(frame, row, column)``."""
 
     def model(estimate, block):
-        probes = probes_of(block, to_detector(estimate.probe.copy()), room_for(estimate.probe))
-        waves = np.empty_like(block.exit_waves)
+        probes = probes_of(block, estimate, probe_far(estimate, processor), processor)
+        waves = processor.waves(block.exit_waves.shape)
         kernels.exit_waves(probes, estimate.object, block.corners, waves)
-        return to_detector(waves)
+        return np.sum(np.abs(processor.to_detector(waves) / estimate.side) ** 2, axis=1)
 
     return model
 

@@ -1,10 +1,15 @@
 """The whole recipe against known truths."""
 
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+
+import array_api_strict
 import numpy as np
 import pytest
 
 from ptycho_plugin.errors import InputError, ReconstructionError
 from ptycho_plugin.reconstruction import Reconstruction, ReconstructionOptions, parallel, reconstruct
+from ptycho_plugin.reconstruction.machine import Namespace, Processor
 
 SHORT = ReconstructionOptions(difference_map_iterations=80, maximum_likelihood_iterations=40)
 TINY = ReconstructionOptions(difference_map_iterations=6, maximum_likelihood_iterations=4)
@@ -71,16 +76,45 @@ def test_progress_names_every_iteration(known_scan):
     assert [p.engine for p in seen] == ["difference map"] * 6 + ["maximum likelihood"] * 4
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_the_same_bits_on_any_number_of_threads(simulate, monkeypatch, threads):
+def test_the_same_bits_on_any_number_of_threads(simulate, monkeypatch):
+    dataset, results = simulate(subpixel=True).dataset(), []
+    for threads in (1, 2, 3):
+        with ThreadPoolExecutor(threads) as pool:
+            monkeypatch.setattr(parallel, "thread_pool", lambda pool=pool: pool)
+            results.append(reconstruct(dataset, TINY))
+    assert_the_same_bits(*results)
+
+
+def test_the_same_bits_in_a_fresh_process(simulate, cache_home):
+    """Both make their plans of what this process learned."""
     dataset = simulate(subpixel=True).dataset()
-    expected = reconstruct(dataset, TINY)
-    parallel.thread_pool.cache_clear()
-    monkeypatch.setattr(parallel, "usable_cores", lambda: threads)
-    found = reconstruct(dataset, TINY)
-    parallel.thread_pool.cache_clear()
-    np.testing.assert_array_equal(found.object, expected.object)
-    np.testing.assert_array_equal(found.probe, expected.probe)
+    here = reconstruct(dataset, TINY)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        there = fresh.submit(reconstruct, dataset, TINY).result()
+    assert_the_same_bits(here, there)
+    assert there.device == here.device
+
+
+def assert_the_same_bits(first, *others):
+    for result in others:
+        np.testing.assert_array_equal(result.object, first.object)
+        np.testing.assert_array_equal(result.probe, first.probe)
+        np.testing.assert_array_equal(result.errors, first.errors)
+
+
+def test_any_machine_does(known_scan):
+    dataset = known_scan.dataset()
+    machines = [Processor(), Namespace(array_api_strict)]
+    results = []
+    for machine in machines:
+        growing = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, TINY, machine)
+        growing.add(dataset.intensities(), dataset.positions)
+        results.append(growing.finish())
+    one, other = results
+    np.testing.assert_allclose(one.object[one.trusted], other.object[one.trusted], atol=1e-3)
+    assert isinstance(other.object, np.ndarray)
+    assert other.residual == pytest.approx(one.residual, rel=1e-4)
+    assert other.device == "array_api_strict"
 
 
 def test_partial_coherence_needs_modes(simulate):

@@ -1,0 +1,78 @@
+"""An engine finds the same on every machine, whatever the order and the grouping of its frames."""
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from ptycho_plugin.reconstruction.blocks import expected_noise, make_blocks
+from ptycho_plugin.reconstruction.difference_map import DifferenceMap
+from ptycho_plugin.reconstruction.estimate import Estimate
+from ptycho_plugin.reconstruction.gauge import with_more_modes
+from ptycho_plugin.reconstruction.machine import Namespace, Processor
+from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
+
+ITERATIONS = 4
+
+
+def ran(machine, scan, noise, order=slice(None)):
+    """Errors, object and probe after some iterations of either engine."""
+    frames = scan.frames[order].astype(np.float32)
+    frames[2, 5, 6] = -1
+    probe = with_more_modes(scan.probe.astype(np.complex64), 2)
+    flat = np.ones(scan.object.shape, np.complex64)
+    expected = expected_noise(scan.frames.mean(axis=0))
+    blocks = list(make_blocks(frames, scan.positions_px[order], expected, modes=2, machine=machine))
+    start = Estimate(machine.array(flat), machine.array(probe))
+    difference_map = DifferenceMap(start, machine)
+    difference_map.add(blocks, power=start.probe_power)
+    errors = [difference_map.step(update_probe=True) for _ in range(ITERATIONS)]
+    likelihood = MaximumLikelihood(difference_map.estimate, blocks, machine, noise=noise, background=0.5)
+    errors += [likelihood.step() for _ in range(ITERATIONS)]
+    errors += [residual_of(likelihood.estimate, blocks, machine, background=0.5)]
+    found = likelihood.estimate
+    return np.array(errors), machine.host(found.object), machine.host(found.probe)
+
+
+def assert_the_same(found, expected):
+    """To what rounding in single precision grows to in some iterations."""
+    for one, other in zip(found, expected, strict=True):
+        assert np.linalg.norm(one - other) < 1e-4 * np.linalg.norm(other)
+
+
+@pytest.mark.parametrize("subpixel", [False, True], ids=["on the grid", "between pixels"])
+@pytest.mark.parametrize("noise", ["poisson", "gaussian"])
+def test_machines_agree(simulate, subpixel, noise):
+    scan = simulate(subpixel=subpixel)
+    expected = ran(Processor(), scan, noise)
+    for xp in (np, array_api_strict):
+        found = ran(Namespace(xp), scan, noise)
+        assert all(part.dtype == wanted.dtype for part, wanted in zip(found, expected, strict=True))
+        assert_the_same(found, expected)
+
+
+def test_the_order_of_frames_does_not_matter(simulate):
+    scan = simulate(subpixel=True)
+    order = np.random.default_rng(4).permutation(len(scan.frames))
+    order[[2, np.flatnonzero(order == 2)[0]]] = 2, order[2]  # the frame with a dead pixel stays where it is
+    assert_the_same(ran(Processor(), scan, "poisson", order), ran(Processor(), scan, "poisson"))
+
+
+@pytest.mark.parametrize("machine", [Processor(), Namespace(array_api_strict)])
+def test_a_machine_holds_copies(machine):
+    host = np.ones((2, 2), np.complex64)
+    array = machine.array(host)
+    array[0, 0] = 5
+    assert host[0, 0] == 1
+    assert machine.host(array)[0, 0] == 5
+
+
+def test_rooms_are_kept_by_name_and_shape():
+    machine = Processor()
+    assert machine.room("a", (2, 2)) is machine.room("a", (2, 2))
+    assert machine.room("a", (2, 2)) is not machine.room("b", (2, 2))
+    assert machine.room("a", (1, 2)).shape == (1, 2)
+
+
+def test_machines_say_what_their_bits_depend_on():
+    assert Processor().describe(32).startswith("cpu, ")
+    assert Namespace(array_api_strict).describe(32) == "array_api_strict"
