@@ -10,7 +10,8 @@ from hypothesis import settings
 
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.geometry import Geometry
-from ptycho_plugin.reconstruction import ReconstructionOptions, Result
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.result import Result
 
 # A loaded machine is not a wrong result.
 settings.register_profile("ptycho", deadline=None, max_examples=50)
