@@ -4,7 +4,7 @@ VENV := .venv
 UV := uv==0.13.9
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint lock clean
+.PHONY: setup demo test lint bench lock clean
 
 setup: $(VENV)/.installed
 
@@ -31,6 +31,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Under half an hour on two cores; BENCH="--quick" or BENCH="--only speed" for less.
+bench: setup
+	$(BIN)/python -m benchmarks.engines $(BENCH)
 
 # Pins every dependency with its hashes.
 lock: setup

@@ -13,14 +13,13 @@ from event_model import RunRouter
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.live.feed import RunFeed, WorkerSettings
 from ptycho_plugin.live.outcome import LiveOutcome
-from ptycho_plugin.metadata import START_KEY
+from ptycho_plugin.metadata import RECONSTRUCTED, START_KEY
 from ptycho_plugin.publishing.connection import split_key
-from ptycho_plugin.reconstruction import Progress
+from ptycho_plugin.reconstruction.result import Progress
 
 logger = logging.getLogger(__name__)
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9-]+")
-RECONSTRUCTED = ("scan", "probe_calibration")
 
 
 class LiveReconstruction:
@@ -78,15 +77,22 @@ class LiveReconstruction:
 
         Raises
         ------
-        KeyError
-            If there was no such run.
+        InputError
+            If there was no such scan.
         TimeoutError
             If it takes longer.
         """
-        try:
-            feed = self._feeds[uid or next(reversed(self._feeds), "")]
-        except KeyError:
-            raise KeyError(f"no live reconstruction of run {uid or '(none so far)'}: read the log") from None
+        if not self._feeds:
+            raise InputError(
+                "no scan was started since this LiveReconstruction was subscribed: "
+                "subscribe it to the RunEngine, then run ptycho_scan"
+            )
+        feed = self._feeds.get(uid or next(reversed(self._feeds)))
+        if feed is None:
+            raise InputError(
+                f"run {uid} is no scan that this LiveReconstruction has seen: "
+                f"give one of {', '.join(self._feeds)}"
+            )
         return feed if isinstance(feed, LiveOutcome) else feed.wait(timeout)
 
     def _factory(self, _: str, start: Mapping[str, Any]) -> tuple[list[RunFeed], list[Any]]:

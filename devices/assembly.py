@@ -12,6 +12,8 @@ from ptycho_plugin.devices.gate import ExposureGate
 from ptycho_plugin.devices.pilatus import SimulatedPilatus
 from ptycho_plugin.devices.shutter import SimulatedShutter
 from ptycho_plugin.devices.stage import SimulatedAxis, SimulatedStage
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.orientation import DetectorOrientation
 
 if TYPE_CHECKING:
     from ptycho_plugin.simulation.world import World
@@ -23,7 +25,14 @@ LimitsUm = tuple[tuple[float, float], tuple[float, float]]
 
 
 def assemble(
-    world: World, directory: str | Path, time_factor: float, stage_limits_um: LimitsUm, **facts: Any
+    world: World,
+    directory: str | Path,
+    time_factor: float,
+    stage_limits_um: LimitsUm,
+    *,
+    geometry: Geometry,
+    orientation: DetectorOrientation = DetectorOrientation.AS_IS,
+    **facts: Any,
 ) -> Beamline:
     """Return a beamline of simulated devices that act on a world.
 
@@ -36,6 +45,9 @@ def assemble(
         Duration of a simulated second in seconds: 1 is real time, 0 as fast as it goes.
     stage_limits_um : ((float, float), (float, float))
         Limits of the piezo stage along rows and columns.
+    geometry : Geometry
+        The detector's region of interest is the crop that it names.
+    orientation : DetectorOrientation
     **facts
         The other fields of `Beamline`.
     """
@@ -51,10 +63,14 @@ def assemble(
             frame_shape=world.detector_shape,
             directory=Path(directory),
             beam_centre_px=world.beam_centre_px,
+            roi_side=geometry.frame_side,
+            orientation=orientation,
         ),
         shutter=SimulatedShutter(name="shutter", world=world, gate=gate),
         attenuator=SimulatedAttenuator(name="attenuator", world=world),
         beam_centre_px=world.beam_centre_px,
+        geometry=geometry,
+        orientation=orientation,
         **facts,
     )
 

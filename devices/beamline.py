@@ -74,6 +74,10 @@ class FrameDetector(Readable[Any], Triggerable, WritesStreamAssets, Protocol):
     """Whether `find_beam_centre` has set it since the start; until then it is the design's."""
     mask_version: Movable[str]
     """Key under ``calibrations/masks`` of the valid-pixel mask in force, or empty."""
+    roi_side: Movable[int]
+    """Rows and columns, in pixels, of the region of interest about the beam centre."""
+    roi_counts: HasName
+    """Counts of the last frame in that region."""
 
     @property
     def frame_key(self) -> str:
@@ -111,7 +115,7 @@ class DetectorLimits:
     readout_s: float = 3e-3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Beamline:
     """A ptychography beamline; simulated, replayed or real, a plan cannot tell.
 
@@ -149,7 +153,7 @@ class Beamline:
     places : mapping of str to (float, float)
         Coarse positions (row, column) in micrometres: "sample", "specimen", "empty".
     calibrations : CalibrationStore, optional
-        Where probes and masks are kept.
+        Where probes and masks are kept, and background runs are looked up.
     trajectory : Trajectory, optional
         The scan to make where none is asked for.
     start_probe : str, optional
@@ -178,6 +182,10 @@ class Beamline:
     calibrations: CalibrationStore | None = None
     trajectory: Trajectory | None = None
     start_probe: str | None = None
+
+    def __repr__(self) -> str:
+        places = ", ".join(self.places) or "none"
+        return f"<Beamline {self.name}, {self.geometry.energy_eV:.0f} eV, places: {places}>"
 
     def place_um(self, name: str) -> tuple[float, float]:
         """Return the coarse position (row, column) of a place in micrometres.

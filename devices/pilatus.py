@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from event_model import ComposeStreamResourceBundle, StreamRange, compose_stream_resource
 from ophyd import Component, Device, Signal
 from ophyd.status import DeviceStatus
 
 from ptycho_plugin.devices.gate import ExposureGate, settle
 from ptycho_plugin.devices.hdf5_frames import DATASET, MIMETYPE, FrameFile
-from ptycho_plugin.devices.signals import UnitSignal
+from ptycho_plugin.devices.signals import ComputedSignal, MeasuredSignal, UnitSignal
+from ptycho_plugin.io.checks import are_counts
+from ptycho_plugin.orientation import DetectorOrientation, crop_corner, crop_window
+
+if TYPE_CHECKING:
+    from ptycho_plugin.simulation.world import Exposure
 
 
 class SimulatedPilatus(Device):
     """Full frames, one a trigger, referred to by the run's documents.
 
     Staging opens a file and unstaging closes it. ``trigger()`` exposes; its status is done
-    when the frame is on disk.
+    when the frame is on disk. What the frame counts in the region of interest about the beam
+    centre goes into the events.
 
     Parameters
     ----------
@@ -30,6 +37,10 @@ class SimulatedPilatus(Device):
         Where the files go.
     beam_centre_px : (float, float)
         Direct beam (row, column) in the full frame, until it is measured.
+    roi_side : int
+        Rows and columns of the region of interest.
+    orientation : DetectorOrientation
+        How the camera is mounted: the region is then the very pixels that a reconstruction cuts.
     **kwargs
         As for `ophyd.Device`.
     """
@@ -40,6 +51,11 @@ class SimulatedPilatus(Device):
     beam_centre_measured = Component(Signal, value=False, kind="config")
     mask_version = Component(Signal, value="", kind="config")
     """Valid-pixel mask in force, a key under ``calibrations/masks``; empty where there is none."""
+    roi_side = Component(UnitSignal, value=0, units="px", kind="config")
+    roi_first_row = Component(ComputedSignal, attr="_first_row", units="px", kind="config")
+    roi_first_column = Component(ComputedSignal, attr="_first_column", units="px", kind="config")
+    roi_counts = Component(MeasuredSignal, value=0, units="counts", kind="hinted")
+    """Sum over the region in the last frame; the detector's marks do not count."""
 
     def __init__(
         self,
@@ -48,10 +64,13 @@ class SimulatedPilatus(Device):
         frame_shape: tuple[int, int],
         directory: Path,
         beam_centre_px: tuple[float, float],
+        roi_side: int,
+        orientation: DetectorOrientation = DetectorOrientation.AS_IS,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.frame_shape = frame_shape
+        self._orientation = orientation
         self._gate = gate
         self._directory = directory
         self._file: FrameFile | None = None
@@ -60,6 +79,7 @@ class SimulatedPilatus(Device):
         self._announced = 0
         self.beam_centre_row.put(beam_centre_px[0])
         self.beam_centre_column.put(beam_centre_px[1])
+        self.roi_side.put(roi_side)
 
     @property
     def frame_key(self) -> str:
@@ -72,8 +92,10 @@ class SimulatedPilatus(Device):
         Raises
         ------
         InputError
-            If the folder cannot be written, or has no room.
+            If the region of interest leaves the frame, or the folder cannot be written or has
+            no room.
         """
+        self._region()
         staged: list[object] = super().stage()
         self._file = FrameFile(self._directory, self.frame_shape)
         self._documents = None
@@ -101,7 +123,7 @@ class SimulatedPilatus(Device):
         file = self._open_file()
         status = DeviceStatus(self)
         self._gate.expose(
-            self.exposure_time.get(), settle(status, lambda exposure: file.append(exposure.frame))
+            self.exposure_time.get(), settle(status, lambda exposure: self._keep(file, exposure))
         )
         self._exposure = status
         return status
@@ -140,6 +162,29 @@ class SimulatedPilatus(Device):
         indices = StreamRange(start=self._announced, stop=frames)
         self._announced = frames
         yield "stream_datum", self._documents.compose_stream_datum(indices)
+
+    @property
+    def _first_row(self) -> int:
+        return crop_corner(*self._about_centre(), self._orientation)[0]
+
+    @property
+    def _first_column(self) -> int:
+        return crop_corner(*self._about_centre(), self._orientation)[1]
+
+    def _region(self) -> tuple[slice, slice]:
+        """Return the region's rows and columns, or raise `InputError` where it leaves the frame."""
+        centre, side = self._about_centre()
+        return crop_window(centre, side, self.frame_shape, self._orientation)
+
+    def _about_centre(self) -> tuple[tuple[float, float], int]:
+        centre = self.beam_centre_row.get(), self.beam_centre_column.get()
+        return centre, int(self.roi_side.get())
+
+    def _keep(self, file: FrameFile, exposure: Exposure) -> None:
+        file.append(exposure.frame)
+        region = exposure.frame[self._region()]
+        counts = np.sum(region, where=are_counts(region), dtype=np.int64)
+        self.roi_counts.put(int(counts), internal=True)
 
     def _compose_resource(self) -> ComposeStreamResourceBundle:
         return compose_stream_resource(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ophyd import Signal
-from ophyd.signal import InternalSignalMixin
+from ophyd.signal import AttributeSignal, InternalSignalMixin
 
 
 class UnitSignal(Signal):
@@ -31,3 +31,22 @@ class UnitSignal(Signal):
 
 class MeasuredSignal(InternalSignalMixin, UnitSignal):
     """A value that its device alone may write: ``put(value, internal=True)``."""
+
+
+class ComputedSignal(UnitSignal, AttributeSignal):
+    """A value that its device computes whenever it is read.
+
+    Parameters
+    ----------
+    **kwargs
+        As for `ophyd.signal.AttributeSignal`, with its ``attr``, and for `UnitSignal`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(write_access=False, **kwargs)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the data key with the type that the value has now."""
+        self.get()  # ophyd judges by the value that was read last
+        described: dict[str, Any] = super().describe()
+        return described

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PUBLISHED_GEOMETRY = Geometry.from_wavelength(0.2e-9, distance=2.236, detector_pixel=172e-6, frame_side=192)
 PUBLISHED_FOCUS_SIZE = 450e-9
 """The diameter that the published experiment states, in metres."""
+COHERENT_SLIT_GAPS_UM = (10.0, 10.0)
+"""A source aperture 40 m upstream, as stated by the simulation: there lambda L / gap is 800 um at the
+zone plate, four times its diameter, so that it is coherently illuminated."""
 PIEZO_LIMITS_UM = (-50.0, 50.0)
 
 
@@ -28,7 +31,7 @@ def simulated_beamline(
     geometry: Geometry = PUBLISHED_GEOMETRY,
     optic: ZonePlate = ZonePlate(),  # noqa: B008  frozen
     options: SimulationOptions = SimulationOptions(),  # noqa: B008  frozen
-    slit_gaps_um: tuple[float, float] | None = None,
+    slit_gaps_um: tuple[float, float] | None = COHERENT_SLIT_GAPS_UM,
 ) -> Beamline:
     """Return a beamline whose frames are computed where its stages stand.
 
@@ -46,7 +49,8 @@ def simulated_beamline(
     options : SimulationOptions
         What the world does besides ideal diffraction, and its seed.
     slit_gaps_um : (float, float), optional
-        To be recorded; what slits do to the coherence is ``options.source_fwhm_nm``.
+        Openings (row, column) to be recorded. The default is one of a coherent beam, which the
+        simulated one is unless ``options.source_fwhm_nm`` says otherwise: state others with it.
     """
     from ptycho_plugin.simulation.specimens import EMPTY, FILM, TEST_SPECIMEN
     from ptycho_plugin.simulation.world import SimulatedWorld

@@ -9,6 +9,7 @@ from typing import Annotated, ParamSpec, TypeVar
 
 from pydantic import ConfigDict, Field, InstanceOf, ValidationError, validate_call
 
+from ptycho_plugin.checked_model import refusal
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.errors import InputError
 
@@ -16,15 +17,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 BeamlineArgument = Annotated[InstanceOf[Beamline], Field(description="Where to measure.")]
+Number = Annotated[float, Field(strict=True)]
 ExposureSeconds = Annotated[
-    float, Field(gt=0, description="Exposure of one frame.", json_schema_extra={"units": "s"})
+    Number, Field(gt=0, description="Exposure of one frame.", json_schema_extra={"units": "s"})
 ]
 PositionMicrometres = Annotated[
-    tuple[float, float],
+    tuple[Number, Number],
     Field(description="Stage position (row, column).", json_schema_extra={"units": "um"}),
 ]
-Transmission = Annotated[float, Field(gt=0, le=1, description="Part of the beam that passes.")]
-FrameCount = Annotated[int, Field(ge=1, description="Frames to take.")]
+Transmission = Annotated[Number, Field(gt=0, le=1, description="Part of the beam that passes.")]
+FrameCount = Annotated[int, Field(strict=True, ge=1, description="Frames to take.")]
 
 
 def checked(plan: Callable[P, R]) -> Callable[P, R]:
@@ -33,22 +35,15 @@ def checked(plan: Callable[P, R]) -> Callable[P, R]:
     Raises
     ------
     InputError
-        From the plan's call; it names the argument, its value and the bound.
+        From the plan's call; it names the argument, its value and the remedy.
     """
-    validated = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(plan)
+    validated = validate_call(config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))(plan)
 
     @wraps(plan)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return validated(*args, **kwargs)
         except ValidationError as error:
-            first = error.errors()[0]
-            argument, *inner = first["loc"]
-            if isinstance(argument, int):
-                argument = list(signature(plan).parameters)[argument]
-            where = ".".join(map(str, (argument, *inner)))
-            raise InputError(
-                f"{plan.__name__}: {where} = {first['input']!r} cannot be used: {first['msg']}"
-            ) from error
+            raise InputError(refusal(plan.__name__, error, signature(plan).parameters)) from None
 
     return call

@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.io.checks import mark_values
+from ptycho_plugin.io.checks import are_counts
 
 LEAST_LIT_PX = 25
 HOT_SIGMAS = 6.0
@@ -38,7 +38,7 @@ def beam_centre(frame: NDArray[np.int32]) -> tuple[float, float]:
     InputError
         If there is no beam in it, or hardly any of its rim.
     """
-    measured = _measured(frame)
+    measured = are_counts(frame)
     smooth = ndimage.median_filter(np.where(measured, frame, 0), size=3)
     lit = measured & (smooth > smooth.max() / 2)
     if np.count_nonzero(lit) < LEAST_LIT_PX:
@@ -97,13 +97,9 @@ def trusted_pixels(frames: Iterable[NDArray[np.int32]]) -> NDArray[np.bool_]:
     """
     valid, total = np.array(True), np.array(0)
     for frame in frames:
-        measured = _measured(frame)
+        measured = are_counts(frame)
         valid = valid & measured
         total = total + np.where(measured, frame, 0).astype(np.int64)
     third_brightest = ndimage.rank_filter(total, rank=-3, size=3, mode="constant")
     hot = total > third_brightest + HOT_SIGMAS * np.sqrt(third_brightest + 1)
     return np.asarray(valid & ~hot)
-
-
-def _measured(frame: NDArray[np.int32]) -> NDArray[np.bool_]:
-    return np.isin(frame, mark_values(frame.dtype), invert=True)

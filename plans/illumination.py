@@ -45,7 +45,7 @@ def calibration_store(beamline: Beamline) -> CalibrationStore:
     """Return the beamline's calibrations, or raise `InputError` where it has none."""
     if beamline.calibrations is None:
         raise InputError(
-            f"beamline {beamline.name} has no calibrations to find a probe or a mask in: "
+            f"beamline {beamline.name} has no calibrations to find a probe, a mask or a background in: "
             "make it with calibrations=CalibrationStore(client)"
         )
     return beamline.calibrations

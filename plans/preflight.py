@@ -13,7 +13,7 @@ from ptycho_plugin.plans.preflight_checks import CHECKS, Finding, Level
 if TYPE_CHECKING:
     from rich.table import Table
 
-STYLES: dict[Level, str] = {"ok": "green", "warning": "yellow", "refusal": "bold red"}
+STYLES: dict[Level, str] = {"info": "none", "ok": "green", "warning": "yellow", "refusal": "bold red"}
 
 
 @dataclass(frozen=True, slots=True)

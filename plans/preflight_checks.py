@@ -14,14 +14,19 @@ from ptycho_plugin.materials import PMMA
 from ptycho_plugin.orientation import crop_window
 from ptycho_plugin.plans.planned_scan import PlannedScan
 
-Level = Literal["ok", "warning", "refusal"]
+Level = Literal["info", "ok", "warning", "refusal"]
+"""An info is held against no limit."""
 
 BRIGHT = 0.1
 """Part of the brightest pixel above which a pixel belongs to the bright cone."""
 LARGEST_STEP = 0.5
 """Of the diameter that holds 90 % of the probe."""
 LARGEST_CENTRE_SHIFT_PX = 1.0
+LEAST_COUNTS = 1.0
+"""In the brightest pixel: what counts less in every exposure shows nothing."""
 BYTES_PER_PIXEL = 4
+TIMES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+DOSES_KGY = ((1e3, "MGy"), (1.0, "kGy"), (1e-3, "Gy"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Finding:
     unit: str
     sentence: str
     limit: float | None = None
-    level: Level = "ok"
+    level: Level = "info"
 
 
 def travel(scan: PlannedScan) -> Finding:
@@ -88,16 +93,22 @@ def overlap(scan: PlannedScan) -> Finding:
 
 
 def counter(scan: PlannedScan) -> Finding:
-    """Check that the brightest pixel does not fill its counter."""
+    """Check that the brightest pixel counts photons, and does not fill its counter."""
     value, limit = float(scan.far_field.max()), float(scan.detector.counts)
-    sentence = f"the brightest pixel counts {value:.0f} in an exposure, the counter ends at {limit:.0f}"
+    counts = f"the brightest pixel counts {_number(value)} in an exposure"
+    if value < LEAST_COUNTS:
+        sentence = f"{counts}, {LEAST_COUNTS:.0f} is the least: expose longer or attenuate less"
+        return Finding("counter", value, "counts", sentence, LEAST_COUNTS, "refusal")
+    sentence = f"{counts}, the counter ends at {limit:.0f}"
     return _held("counter", value, "counts", sentence, limit, "refusal")
 
 
 def count_rate(scan: PlannedScan) -> Finding:
     """Check that the brightest pixel counts photons one by one."""
     value, limit = float(scan.far_field.max()) / scan.exposure_s, scan.detector.counts_per_second
-    sentence = f"the brightest pixel counts {value:.0f} a second, photons pile up from {limit:.0f} a second"
+    sentence = (
+        f"the brightest pixel counts {_number(value)} a second, photons pile up from {limit:.0f} a second"
+    )
     return _held("count_rate", value, "1/s", sentence, limit, "refusal")
 
 
@@ -162,7 +173,9 @@ def dose(scan: PlannedScan) -> Finding:
     area = max(scanned, pi / 4 * scan.probe_diameter(0.9) ** 2)
     photons = len(scan.points_um) * scan.photons_per_frame
     value = mean_surface_dose(photons, area, scan.geometry.energy_eV, material) * 1e-3
-    sentence = f"the mean dose is about {value:.3g} kGy in {material.name}, over {area * 1e12:.1f} um2"
+    sentence = (
+        f"the mean dose is about {_in_unit(value, DOSES_KGY)} in {material.name}, over {area * 1e12:.1f} um2"
+    )
     return Finding("dose", value, "kGy", sentence)
 
 
@@ -170,7 +183,7 @@ def duration(scan: PlannedScan) -> Finding:
     """Report how long exposures and readout take; moves take longer."""
     points = len(scan.points_um)
     value = points * (scan.exposure_s + scan.detector.readout_s)
-    sentence = f"exposures and readout alone of {points} points take {value:.0f} s"
+    sentence = f"exposures and readout alone of {points} points take {_in_unit(value, TIMES)}"
     return Finding("duration", value, "s", sentence)
 
 
@@ -200,6 +213,17 @@ CHECKS: tuple[Callable[[PlannedScan], Finding], ...] = (
 
 
 def _held(name: str, value: float, unit: str, sentence: str, limit: float | None, above: Level) -> Finding:
-    """Return a finding that is of another level where its value is above its limit."""
-    level: Level = above if limit is not None and value > limit else "ok"
-    return Finding(name, value, unit, sentence, limit, level)
+    """Return a finding of another level where its value is above its limit, an info without one."""
+    if limit is None:
+        return Finding(name, value, unit, sentence)
+    return Finding(name, value, unit, sentence, limit, above if value > limit else "ok")
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _in_unit(value: float, units: tuple[tuple[float, str], ...]) -> str:
+    """Return a value in the first unit of which it is at least one, else in the last."""
+    factor, unit = next((pair for pair in units if value >= pair[0]), units[-1])
+    return f"{value / factor:.3g} {unit}"

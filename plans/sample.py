@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.materials import PMMA, Material
 
 
-class Sample(BaseModel):
+class Sample(CheckedModel):
     """A sample's name, what absorbs in it, and its thickness."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     formula: str = PMMA.formula

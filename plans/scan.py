@@ -26,7 +26,7 @@ from ptycho_plugin.plans.planned_scan import PlannedScan
 from ptycho_plugin.plans.preflight import Preflight, preflight
 from ptycho_plugin.plans.sample import Sample
 from ptycho_plugin.plans.stubs import expose_point
-from ptycho_plugin.publishing.calibrations import start_probe
+from ptycho_plugin.publishing.calibrations import check_background, start_probe
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.trajectory import ConcentricRings, Trajectory
 
@@ -61,7 +61,7 @@ def ptycho_scan(
     sample : Sample, optional
         What takes the dose, and how thick it is.
     background_run : str, optional
-        Uid of a run of `background_frames`.
+        Uid of a run of `background_frames` that Tiled holds, in the calibrations' tree.
     md : mapping, optional
         More entries for the start document.
 
@@ -73,12 +73,13 @@ def ptycho_scan(
     Raises
     ------
     InputError
-        At the call, for an argument that cannot be used; from the run, for a probe of another
-        energy or distance.
+        At the call, for an argument that cannot be used; from the run, for a probe or a background
+        of another energy or distance, a background run that is none, and where a stored probe, a
+        mask or a background is named and the beamline has no calibrations to look it up in.
     PreflightRefusal
         Before the shutter opens; it names each number and its limit.
     PublishingError
-        If Tiled does not hold the probe or the mask.
+        If Tiled does not hold the probe, the mask or the background run.
     """
     return (
         yield from scan_as(
@@ -122,6 +123,10 @@ def scan_as(
         options=options,
         background_run=background_run,
     )
+    if background_run is not None:
+        check_background(
+            calibration_store(beamline), background_run, scan.geometry, beamline.detector.frame_shape
+        )
     points_um = scan.trajectory.offsets_um() + centre_um
     measured = yield from bps.rd(beamline.detector.beam_centre_measured, default_value=False)
     report = _preflight(beamline, scan, points_um, measured, sample)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ptycho_plugin.publishing.calibrations import CalibrationStore
     from ptycho_plugin.publishing.raw import dataset_from_tiled
     from ptycho_plugin.publishing.server import LocalTiledServer
-    from ptycho_plugin.reconstruction import ReconstructionOptions, reconstruct
+    from ptycho_plugin.reconstruction.driver import reconstruct
+    from ptycho_plugin.reconstruction.options import ReconstructionOptions
     from ptycho_plugin.trajectory import ConcentricRings
 
 _HOME = {
@@ -36,7 +37,7 @@ _HOME = {
     "LiveReconstruction": "callbacks",
     "LocalTiledServer": "publishing.server",
     "PtychoDataset": "dataset",
-    "ReconstructionOptions": "reconstruction",
+    "ReconstructionOptions": "reconstruction.options",
     "Sample": "plans",
     "ZonePlate": "optics",
     "background_frames": "plans",
@@ -46,7 +47,7 @@ _HOME = {
     "ptycho_scan": "plans",
     "raw_run_writer": "callbacks",
     "read_dataset": "io",
-    "reconstruct": "reconstruction",
+    "reconstruct": "reconstruction.driver",
     "replayed_beamline": "devices",
     "simulated_beamline": "devices",
 }

@@ -18,7 +18,7 @@ NOT_MEASURED = -1.0
 """Value of a pixel without a measurement in `PtychoDataset.intensities`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PtychoDataset:
     """Frames, where they were taken, and what is known of beam and detector.
 
@@ -58,6 +58,13 @@ class PtychoDataset:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def __repr__(self) -> str:
+        side, probe = self.geometry.frame_side, "with" if self.probe is not None else "without"
+        return (
+            f"<PtychoDataset from {self.source}, {len(self)} frames of {side} x {side}, "
+            f"{self.geometry.energy_eV:.0f} eV, {probe} start probe>"
+        )
 
     def intensities(self) -> NDArray[np.float32]:
         """Return the counts as float32, `NOT_MEASURED` where the mask says so."""

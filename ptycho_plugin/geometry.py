@@ -7,14 +7,37 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from scipy import constants
+
+from ptycho_plugin.checked_model import CheckedModel
 
 PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M = constants.h * constants.c / constants.e
 """Photon energy times wavelength, h c / e, in eV m."""
 
+ENERGY_RANGE_EV = (100.0, 1e6)
+WAVELENGTH_RANGE = (
+    PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M / ENERGY_RANGE_EV[1],
+    PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M / ENERGY_RANGE_EV[0],
+)
+DISTANCE_RANGE = (1e-3, 1e3)
+DETECTOR_PIXEL_RANGE = (1e-6, 1e-3)
+"""Far-field ptychography is within all of them: a number outside is in another unit."""
 
-class Geometry(BaseModel):
+
+def _within(limits: tuple[float, float], remedy: str) -> AfterValidator:
+    """Return a check that finds slips of the unit."""
+    low, high = limits
+
+    def check(value: float) -> float:
+        if not low <= value <= high:
+            raise ValueError(f"give {remedy}, between {low:g} and {high:g}")
+        return value
+
+    return AfterValidator(check)
+
+
+class Geometry(CheckedModel):
     """Energy, distance and detector of a far-field measurement with square frames.
 
     Parameters
@@ -29,11 +52,15 @@ class Geometry(BaseModel):
         Rows, and columns, of one cropped frame.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    energy_eV: Annotated[float, Field(gt=0, json_schema_extra={"units": "eV"})]
-    distance: Annotated[float, Field(gt=0, json_schema_extra={"units": "m"})]
-    detector_pixel: Annotated[float, Field(gt=0, json_schema_extra={"units": "m"})]
+    energy_eV: Annotated[
+        float, _within(ENERGY_RANGE_EV, "electronvolts, e.g. 6200"), Field(json_schema_extra={"units": "eV"})
+    ]
+    distance: Annotated[
+        float, _within(DISTANCE_RANGE, "metres, e.g. 2.236"), Field(json_schema_extra={"units": "m"})
+    ]
+    detector_pixel: Annotated[
+        float, _within(DETECTOR_PIXEL_RANGE, "metres, e.g. 172e-6"), Field(json_schema_extra={"units": "m"})
+    ]
     frame_side: Annotated[int, Field(ge=8)]
 
     @classmethod

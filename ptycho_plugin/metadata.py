@@ -20,6 +20,8 @@ START_KEY = "ptycho"
 SCHEMA_VERSION: Literal[1] = 1
 
 Purpose = Literal["scan", "probe_calibration", "beam_centre", "background"]
+RECONSTRUCTED: tuple[Purpose, ...] = ("scan", "probe_calibration")
+"""Purposes of runs that are scans; frames of the others are only looked at."""
 
 
 class StoredProbe(BaseModel):
@@ -82,6 +84,7 @@ class ScanMetadata(BaseModel):
         """
         from pydantic import ValidationError
 
+        from ptycho_plugin.checked_model import refusal
         from ptycho_plugin.errors import InputError
 
         uid = start.get("uid", "?")
@@ -90,6 +93,5 @@ class ScanMetadata(BaseModel):
         try:
             return cls.model_validate(start[START_KEY])
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise InputError(f"run {uid}: '{START_KEY}.{where}' cannot be used: {first['msg']}") from error
+            reason = refusal(cls.__name__, error, cls.model_fields)
+            raise InputError(f"run {uid}: '{START_KEY}' cannot be used: {reason}") from None

@@ -1,19 +1,26 @@
-"""The illumination: a Fresnel zone plate's probe, and the widths that a preflight judges."""
+"""The illumination: a Fresnel zone plate's probe, how far from focus one is, and how wide."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.geometry import Geometry
 
 Metres = Annotated[float, Field(json_schema_extra={"units": "m"})]
 
+CONE_FRACTION = 0.75
+"""Of the far field's intensity: what is outside may be noise."""
+STEPS_PER_FOCAL_DEPTH = 4
+FOCUS_TOLERANCE = 1e-3
+"""Of the focal depth."""
 
-class ZonePlate(BaseModel):
+
+class ZonePlate(CheckedModel):
     """A zone plate illuminated by a plane wave, and where the sample stands behind it.
 
     Parameters
@@ -25,8 +32,6 @@ class ZonePlate(BaseModel):
     defocus : float
         From the focus downstream to the sample, in metres.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["zone_plate"] = "zone_plate"
     diameter: Annotated[Metres, Field(gt=0)] = 200e-6
@@ -59,19 +64,85 @@ class ZonePlate(BaseModel):
         photons : float
             sum |probe|^2, the photons of one frame.
         """
-        half = geometry.frame_side // 2
-        angle = (np.arange(geometry.frame_side) - half) * geometry.detector_pixel / geometry.distance
-        theta2 = angle[:, None] ** 2 + angle[None, :] ** 2
+        theta2 = _squared_angle(geometry)
         theta = np.sqrt(theta2)
         focal_length = self.focal_length(geometry.wavelength)
         edge = geometry.detector_pixel / geometry.distance
         pupil = _soft_disc(theta, self.diameter / (2 * focal_length), edge)
         if self.central_stop > 0:
             pupil -= _soft_disc(theta, self.central_stop / (2 * focal_length), edge)
-        wave = pupil * np.exp(-1j * np.pi / geometry.wavelength * self.defocus * theta2)
-        probe = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(wave)))
+        probe = _at_distance(pupil, self.defocus, geometry)
         probe *= np.sqrt(photons / np.sum(np.abs(probe) ** 2))
         return probe[None].astype(np.complex64)
+
+
+def _squared_angle(geometry: Geometry) -> NDArray[np.float64]:
+    """Return the squared scattering angle of each pixel of a frame, (row, column) in rad^2."""
+    half = geometry.frame_side // 2
+    angle = (np.arange(geometry.frame_side) - half) * geometry.detector_pixel / geometry.distance
+    return np.asarray(angle[:, None] ** 2 + angle[None, :] ** 2)
+
+
+def _at_distance(
+    far_field: NDArray[np.inexact[Any]], distance: float, geometry: Geometry
+) -> NDArray[np.complex128]:
+    """Return the field some metres downstream of the plane that a far field belongs to.
+
+    Both are ``(..., row, column)`` with their origin in the centre. Fresnel's approximation in the time
+    convention exp(i(kz - wt)): at an angle theta the phase lags by pi distance theta^2 / lambda.
+    """
+    axes = (-2, -1)
+    wave = far_field * np.exp(-1j * np.pi / geometry.wavelength * distance * _squared_angle(geometry))
+    field: NDArray[np.complex128] = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(wave, axes)), axes)
+    return field
+
+
+def defocus_of(probe: NDArray[np.complexfloating], geometry: Geometry) -> float:
+    """Return how far downstream of its focus a probe was measured.
+
+    The focus is the plane in which the probe, propagated in free space, is sharpest: where
+    the sum of its squared intensity, all modes together, is largest. A global phase, a linear
+    phase ramp and a shift of the probe change nothing.
+
+    Parameters
+    ----------
+    probe : ndarray, (mode, row, column), complex
+        Not zero everywhere; any scale.
+    geometry : Geometry
+        Of the probe's grid.
+
+    Returns
+    -------
+    float
+        In metres, as `ZonePlate.defocus`; negative upstream. It is looked for up to where the
+        beam's cone fills the window lambda z / pixel: the grid describes no larger defocus.
+
+    Notes
+    -----
+    Sharpness as in Muller and Buffington, J. Opt. Soc. Am. 64, 1200 (1974), equation S1.
+    """
+    from scipy.optimize import minimize_scalar
+
+    axes = (-2, -1)
+    far_field = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe, axes)), axes)
+    pixel_angle = geometry.detector_pixel / geometry.distance
+    cone = max(enclosing_diameter(far_field, CONE_FRACTION, pixel_angle), 2 * pixel_angle)
+    focal_depth = geometry.wavelength / (cone / 2) ** 2
+    step = focal_depth / STEPS_PER_FOCAL_DEPTH
+
+    def blur(defocus: float) -> float:
+        intensity = np.sum(np.abs(_at_distance(far_field, -defocus, geometry)) ** 2, axis=0)
+        return -float(np.sum(intensity**2))
+
+    steps = int(geometry.illuminated_field / cone / step)
+    nearest = min(np.arange(-steps, steps + 1) * step, key=blur)
+    found = minimize_scalar(
+        blur,
+        bounds=(nearest - step, nearest + step),
+        method="bounded",
+        options={"xatol": FOCUS_TOLERANCE * focal_depth},
+    )
+    return float(found.x)
 
 
 def _soft_disc(theta: NDArray[np.float64], radius: float, edge: float) -> NDArray[np.float64]:
@@ -80,7 +151,7 @@ def _soft_disc(theta: NDArray[np.float64], radius: float, edge: float) -> NDArra
     return disc
 
 
-def enclosing_diameter(probe: NDArray[np.complex64], fraction: float, pixel: float) -> float:
+def enclosing_diameter(probe: NDArray[np.complexfloating], fraction: float, pixel: float) -> float:
     """Return the diameter that holds a fraction of the probe's intensity.
 
     Parameters

@@ -79,25 +79,6 @@ class PositionSign(StrEnum):
         return np.asarray(stage, np.float64) * (1.0 if self is PositionSign.PROBE else -1.0)
 
 
-def crop_about(
-    frames: NDArray[Any],
-    centre_px: tuple[float, float],
-    side: int,
-    orientation: DetectorOrientation = DetectorOrientation.AS_IS,
-) -> NDArray[Any]:
-    """Return the ``side x side`` view of raw frames that `crop_window` names.
-
-    Parameters
-    ----------
-    frames : ndarray, (..., row, column)
-        Full frames as the camera delivers them.
-    centre_px, side, orientation
-        As for `crop_window`.
-    """
-    rows, columns = crop_window(centre_px, side, frames.shape[-2:], orientation)
-    return frames[..., rows, columns]
-
-
 def crop_window(
     centre_px: tuple[float, float],
     side: int,

@@ -1,4 +1,4 @@
-"""What made a result: options, software, source file, command and date, as plain JSON values."""
+"""What made a result: options, software, source, command and date, as plain JSON values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def provenance(
     options: Mapping[str, Any],
     frames: tuple[int, int],
     command: Sequence[str] = (),
-    source: Path | None = None,
+    source: Mapping[str, str] | None = None,
     packages: Iterable[str] = NUMERICAL_PACKAGES,
 ) -> dict[str, Any]:
     """Return the record that goes with a result.
@@ -34,8 +34,8 @@ def provenance(
         First frame and one past the last that were used.
     command : sequence of str
         The command line, empty where there was none.
-    source : Path, optional
-        The input file; its SHA-256 is taken.
+    source : mapping of str, optional
+        What was reconstructed, as `file_source` or `run_source` name it.
     packages : iterable of str
         Distributions whose versions are recorded.
 
@@ -49,10 +49,20 @@ def provenance(
         "frame_range": list(frames),
         "packages": {name: metadata.version(name) for name in packages},
         "code": {"version": metadata.version(DISTRIBUTION), "sha256": code_sha256()},
-        "source": None if source is None else {"path": str(source), "sha256": file_sha256(source)},
+        "source": None if source is None else dict(source),
         "command": shlex.join(command),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def file_source(path: Path) -> dict[str, str]:
+    """Return the name of a scan's file and the SHA-256 of its bytes."""
+    return {"path": str(path), "sha256": file_sha256(path)}
+
+
+def run_source(uid: str, address: str) -> dict[str, str]:
+    """Return the name of a run in Tiled; the address must hold no key."""
+    return {"run_uid": uid, "tiled": address}
 
 
 def file_sha256(path: Path) -> str:

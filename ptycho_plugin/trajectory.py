@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ptycho_plugin.checked_model import CheckedModel
 
 BOUND_TOLERANCE_UM = 1e-9
 """Two points of the published scan lie exactly on its bound, and belong to it."""
@@ -15,14 +17,12 @@ BOUND_TOLERANCE_UM = 1e-9
 Micrometres = Annotated[float, Field(json_schema_extra={"units": "um"})]
 
 
-class ConcentricRings(BaseModel):
+class ConcentricRings(CheckedModel):
     """The centre, then ring i of radius ``i * radial_step_um`` with ``i * points_first_ring`` points.
 
     Points at angles ``2 pi k / (i * points_first_ring)`` are kept inside a rectangle, its
     bounds included. The default is the published scan: exactly 324 points.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["concentric_rings"] = "concentric_rings"
     radial_step_um: Annotated[float, Field(gt=0, json_schema_extra={"units": "um"})] = 0.2
@@ -49,10 +49,8 @@ class ConcentricRings(BaseModel):
         return self.radial_step_um * max(1.0, 2 * pi / self.points_first_ring)
 
 
-class RecordedPositions(BaseModel):
+class RecordedPositions(CheckedModel):
     """Points that were visited before, in their order, such as those of a replayed file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["recorded_positions"] = "recorded_positions"
     points_um: Annotated[tuple[tuple[Micrometres, Micrometres], ...], Field(min_length=1)]

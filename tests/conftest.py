@@ -10,7 +10,8 @@ from hypothesis import settings
 
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.geometry import Geometry
-from ptycho_plugin.reconstruction import ReconstructionOptions, Result
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.result import Result
 
 # A loaded machine is not a wrong result.
 settings.register_profile("ptycho", deadline=None, max_examples=50)
@@ -63,6 +64,8 @@ def small_result(small_scan: PtychoDataset) -> Result:
         probe=small_scan.probe,
         positions=small_scan.positions,
         positions_px=small_scan.positions / small_scan.geometry.object_pixel,
+        positions_measured=small_scan.positions,
+        intensities=np.ones(len(small_scan)),
         trusted=np.ones((40, 44), bool),
         errors=np.array([0.4, 0.2, 0.1]),
         likelihood_from=2,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from ptycho_plugin.reconstruction import Progress
+    from ptycho_plugin.reconstruction.result import Progress
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ptycho_plugin.publishing.server import LocalTiledServer
     from ptycho_plugin.simulation.score import Score
 
+FRAMES, TILED, SPOOL = "frames", "tiled", "spool"
 PICTURE = "phase_map.png"
 
 
@@ -58,21 +60,28 @@ def demonstrate(
     PublishingError
         If there is no phase map in the end.
     """
+    from ptycho_plugin.io.atomic import check_writable
     from ptycho_plugin.publishing.server import LocalTiledServer
     from ptycho_plugin.view.plots import save_png
 
-    frames = output / "frames"
-    try:
-        frames.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{frames} cannot be made: {error.strerror}; name another --output") from error
-    with LocalTiledServer(output / "tiled", readable=[frames]) as server:
+    for folder in (FRAMES, TILED, SPOOL):
+        _make_folder(output / folder)
+    check_writable(output / PICTURE)
+    with LocalTiledServer(output / TILED, readable=[output / FRAMES]) as server:
         outcome = _scan(server, output, trajectory, options, time_factor)
         if outcome.tiled_path is None:
             raise PublishingError(f"no phase map of run {outcome.uid}: {outcome.error}")
         reconstruction = server.client()["reconstructions"][outcome.uid]
         save_png(reconstruction.plot(), output / PICTURE)
         return _figures(outcome, reconstruction, _score(reconstruction))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}; name another --output") from error
 
 
 def _scan(
@@ -90,7 +99,7 @@ def _scan(
     from ptycho_plugin.publishing.calibrations import CalibrationStore
 
     client = server.client()
-    frames, spool = output / "frames", output / "spool"
+    frames, spool = output / FRAMES, output / SPOOL
     beamline = simulated_beamline(frames, calibrations=CalibrationStore(client), time_factor=time_factor)
     RE = RunEngine({})  # noqa: N806  everybody's name for it
     with progress_bars() as bars:

@@ -7,17 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from ptycho_plugin.dataset import COUNTER_LIMIT, PtychoDataset
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.trajectory import typical_step, widest_step
-
-ENERGY_RANGE_EV = (20.0, 500e3)
-WAVELENGTH_RANGE = (1e-12, 1e-7)
-DISTANCE_RANGE = (1e-3, 1e3)
-PIXEL_RANGE = (1e-7, 1e-2)
 
 
 def mark_values(dtype: np.dtype[Any]) -> tuple[int, ...]:
@@ -32,6 +26,11 @@ def mark_values(dtype: np.dtype[Any]) -> tuple[int, ...]:
         if dtype.itemsize >= 4:
             marks.add(COUNTER_LIMIT)
     return tuple(sorted(marks))
+
+
+def are_counts(values: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Return where values, of any shape, are counts and no detector's marks."""
+    return np.isin(values, mark_values(values.dtype), invert=True)
 
 
 def mask_marks(
@@ -94,8 +93,8 @@ def square_geometry(
         return Geometry(
             energy_eV=energy_eV, distance=distance, detector_pixel=detector_pixel, frame_side=shape[1]
         )
-    except ValidationError as error:
-        raise InputError(f"{source}: frames of {shape[1]} x {shape[2]} px are too small") from error
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
 
 
 def check_scan_size(scan: PtychoDataset) -> None:

@@ -27,7 +27,13 @@ from scipy import constants
 
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.geometry import PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M
+from ptycho_plugin.geometry import (
+    DETECTOR_PIXEL_RANGE,
+    DISTANCE_RANGE,
+    ENERGY_RANGE_EV,
+    PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M,
+    WAVELENGTH_RANGE,
+)
 from ptycho_plugin.io import checks
 from ptycho_plugin.io.fields import has, read_array, read_scalar, require
 
@@ -53,7 +59,7 @@ def read_cxi(file: h5py.File) -> PtychoDataset:
         file.filename,
         frames.shape,
         energy_eV=_energy_eV(file),
-        distance=read_scalar(file, DETECTOR + "distance", between=checks.DISTANCE_RANGE, unit="m"),
+        distance=read_scalar(file, DETECTOR + "distance", between=DISTANCE_RANGE, unit="m"),
         detector_pixel=_square_pixel(file.filename, basis),
     )
     mask, remarks = checks.mask_marks(file.filename, frames, _mask(file, frames.shape))
@@ -79,10 +85,10 @@ def _first_of(file: h5py.File, *names: str) -> NDArray[np.generic]:
 
 def _energy_eV(file: h5py.File) -> float:
     if has(file, SOURCE + "energy"):
-        low, high = (limit * constants.electron_volt for limit in checks.ENERGY_RANGE_EV)
+        low, high = (limit * constants.electron_volt for limit in ENERGY_RANGE_EV)
         return read_scalar(file, SOURCE + "energy", between=(low, high), unit="J") / constants.electron_volt
     require(file, SOURCE + "wavelength")
-    wavelength = read_scalar(file, SOURCE + "wavelength", between=checks.WAVELENGTH_RANGE, unit="m")
+    wavelength = read_scalar(file, SOURCE + "wavelength", between=WAVELENGTH_RANGE, unit="m")
     return PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M / wavelength
 
 
@@ -98,13 +104,13 @@ def _basis_vectors(file: h5py.File) -> NDArray[np.float64]:
         return vectors if vectors.shape == (2, 3) else vectors.T
     names = (DETECTOR + "y_pixel_size", DETECTOR + "x_pixel_size")
     require(file, *names)
-    row, column = (read_scalar(file, name, between=checks.PIXEL_RANGE, unit="m") for name in names)
+    row, column = (read_scalar(file, name, between=DETECTOR_PIXEL_RANGE, unit="m") for name in names)
     return np.array([[0.0, -row, 0.0], [-column, 0.0, 0.0]])
 
 
 def _square_pixel(source: str, basis: NDArray[np.float64]) -> float:
     row, column = np.linalg.norm(basis, axis=1)
-    low, high = checks.PIXEL_RANGE
+    low, high = DETECTOR_PIXEL_RANGE
     if not low <= row <= high or abs(row - column) > 1e-3 * row:
         raise InputError(
             f"{source}: detector pixels of {row:g} x {column:g} m; "

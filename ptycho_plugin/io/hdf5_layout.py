@@ -33,7 +33,13 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.geometry import PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M
+from ptycho_plugin.geometry import (
+    DETECTOR_PIXEL_RANGE,
+    DISTANCE_RANGE,
+    ENERGY_RANGE_EV,
+    PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M,
+    WAVELENGTH_RANGE,
+)
 from ptycho_plugin.io import checks
 from ptycho_plugin.io.atomic import replacing
 from ptycho_plugin.io.fields import check_units, has, read_array, read_scalar, require
@@ -57,8 +63,8 @@ def read_hdf5_layout(file: h5py.File) -> PtychoDataset:
         file.filename,
         frames.shape,
         energy_eV=_energy_eV(file),
-        distance=read_scalar(file, "distance", between=checks.DISTANCE_RANGE, unit="m"),
-        detector_pixel=read_scalar(file, "det_pixel_size", between=checks.PIXEL_RANGE, unit="m"),
+        distance=read_scalar(file, "distance", between=DISTANCE_RANGE, unit="m"),
+        detector_pixel=read_scalar(file, "det_pixel_size", between=DETECTOR_PIXEL_RANGE, unit="m"),
     )
     mask, remarks = checks.mask_marks(file.filename, frames, _mask(file, frames.shape))
     scan = PtychoDataset(
@@ -77,9 +83,9 @@ def read_hdf5_layout(file: h5py.File) -> PtychoDataset:
 def _energy_eV(file: h5py.File) -> float:
     energies = []
     if has(file, "energy_eV"):
-        energies.append(read_scalar(file, "energy_eV", between=checks.ENERGY_RANGE_EV, unit="eV"))
+        energies.append(read_scalar(file, "energy_eV", between=ENERGY_RANGE_EV, unit="eV"))
     if has(file, "wavelength"):
-        wavelength = read_scalar(file, "wavelength", between=checks.WAVELENGTH_RANGE, unit="m")
+        wavelength = read_scalar(file, "wavelength", between=WAVELENGTH_RANGE, unit="m")
         energies.append(PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M / wavelength)
     if not energies:
         raise InputError(f"{file.filename} lacks 'energy_eV' and 'wavelength': one of them is needed")

@@ -14,7 +14,7 @@ from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.io.atomic import replacing
 
 if TYPE_CHECKING:
-    from ptycho_plugin.reconstruction import Result
+    from ptycho_plugin.reconstruction.result import Result
 
 CONVENTIONS = (
     "exit wave = probe * object[r:r+side, c:c+side], (r, c) = positions_px; "
@@ -41,10 +41,11 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
     Notes
     -----
     ``object`` (row, column) and ``probe`` (mode, row, column) are complex64, ``phase`` (radians)
-    and ``amplitude`` float32, ``positions`` (frame, 2) metres, ``positions_px`` (frame, 2) the
-    top-left pixel, with its fraction, of each frame's patch in ``object``, ``error`` (iteration,)
-    (its attribute ``likelihood_from`` as in `Result`) and ``residual``; ``geometry`` holds scalars
-    with their units and ``provenance`` is JSON.
+    and ``amplitude`` float32, ``trusted`` (row, column) bool, ``positions`` (frame, 2) metres,
+    ``positions_px`` (frame, 2) the top-left pixel, with its fraction, of each frame's patch in
+    ``object``, ``positions_measured`` (frame, 2) metres what the stage said, ``intensities`` (frame,) the
+    beam's relative to their mean, ``error`` (iteration,) (its attribute ``likelihood_from`` as in
+    `Result`) and ``residual``; ``geometry`` holds scalars with their units and ``provenance`` is JSON.
     """
     with replacing(Path(path)) as part, h5py.File(part, "w") as file:
         file.attrs.update(conventions=CONVENTIONS, device=result.device, seconds=result.seconds)
@@ -53,12 +54,15 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
         file["phase"] = result.phase.astype(np.float32, copy=False)
         file["phase"].attrs["units"] = "rad"
         file["amplitude"] = result.amplitude.astype(np.float32, copy=False)
+        file["trusted"] = result.trusted
+        file["intensities"] = result.intensities
         file["error"] = result.errors
         file["error"].attrs["likelihood_from"] = result.likelihood_from
         file["residual"] = result.residual
         for name, values, units in (
             ("positions", result.positions, "m"),
             ("positions_px", result.positions_px, "px"),
+            ("positions_measured", result.positions_measured, "m"),
         ):
             file[name] = values
             file[name].attrs.update(units=units, columns="y,x")

@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 from ptycho_plugin.live.outcome import LiveOutcome
 from ptycho_plugin.live.spool import SpoolWriter
-from ptycho_plugin.reconstruction import Progress
+from ptycho_plugin.reconstruction.result import Progress
 
 logger = logging.getLogger(__name__)
 

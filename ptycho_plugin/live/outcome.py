@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LiveOutcome:
-    """How the live reconstruction of one run ended.
+    """How the live reconstruction of one run ended; it prints what is not as by default.
 
     Parameters
     ----------
@@ -48,3 +48,15 @@ class LiveOutcome:
     probe_uid: str | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
+
+    def __repr__(self) -> str:
+        told = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        }
+        shown = [
+            f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value!r}"
+            for name, value in told.items()
+        ]
+        return f"<LiveOutcome {', '.join(shown)}>"

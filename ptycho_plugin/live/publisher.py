@@ -12,7 +12,7 @@ from typing import Any
 from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.io import write_result
 from ptycho_plugin.publishing.results import ResultWriter, result_provenance
-from ptycho_plugin.reconstruction import Result
+from ptycho_plugin.reconstruction.result import Result
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,11 @@ from ptycho_plugin.live.join import RunDocuments
 from ptycho_plugin.live.publisher import Publisher
 from ptycho_plugin.measurement import planned_positions
 from ptycho_plugin.metadata import START_KEY
+from ptycho_plugin.optics import ZonePlate, defocus_of
 from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
 from ptycho_plugin.publishing.results import ResultWriter
-from ptycho_plugin.reconstruction import Progress, Reconstruction, Result
+from ptycho_plugin.reconstruction.driver import Reconstruction
+from ptycho_plugin.reconstruction.result import Progress, Result
 
 LARGEST_PROBE_R = 0.3
 """A calibration that fits its frames no better than this found no probe."""
@@ -130,11 +132,18 @@ class Session:
         return self._store.store_probe(
             result.probe,
             geometry=result.geometry,
-            optic=self._run.scan.optic,
+            optic=self._measured_optic(result),
             run_uid=start["uid"],
             date=datetime.fromtimestamp(start["time"], UTC),
             md={**said, "r_factor": result.residual},
         )
+
+    def _measured_optic(self, result: Result) -> ZonePlate | None:
+        """Return the nominal optic where the probe shows it to be: the scan's own keeps the nominal one."""
+        optic = self._run.scan.optic
+        if optic is None:
+            return None
+        return optic.model_copy(update={"defocus": defocus_of(result.probe, result.geometry)})
 
     def _tell(self, progress: Progress) -> None:
         self._report(progress=asdict(progress))

@@ -21,10 +21,11 @@ from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
-from ptycho_plugin.errors import PtychoError, ReconstructionError
+from ptycho_plugin.errors import InputError, PtychoError, ReconstructionError
 from ptycho_plugin.live.frame_files import FrameFiles
 from ptycho_plugin.live.intake import Intake
 from ptycho_plugin.live.session import Session
+from ptycho_plugin.live.spool import FILE_NAME
 from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.connection import connect
 
@@ -92,6 +93,11 @@ def _wait(at_most: float | None) -> bool:
     return not readable or bool(os.read(sys.stdin.fileno(), 65536))
 
 
+def _check_spool(folder: Path) -> None:
+    if not (folder / FILE_NAME).is_file():
+        raise InputError(f"{folder} holds no {FILE_NAME}: name the folder of one run in the spool")
+
+
 def report(**message: Any) -> None:
     """Write one line for the owner, if there still is one."""
     with suppress(BrokenPipeError):
@@ -107,6 +113,7 @@ def main() -> int:
     arguments = parser.parse_args()
     os.nice(NICENESS)
     try:
+        _check_spool(arguments.folder)
         with redirect_stdout(sys.stderr):
             reconstruct_run(arguments.folder, arguments.data, connect(arguments.tiled))
     except PtychoError as error:

@@ -1,4 +1,4 @@
-"""What scans refer to and Tiled keeps: probes and valid-pixel masks under ``calibrations``."""
+"""What scans refer to and Tiled keeps: probes and masks under ``calibrations``, background runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class ProbeRecord:
     geometry : Geometry
         Energy, distance and crop of the calibration scan.
     optic : ZonePlate or None
-        The optic, with its defocus.
+        The nominal optic with the defocus that the probe itself shows (`ptycho_plugin.optics.defocus_of`);
+        the nominal defocus is in the calibration run's metadata, ``raw/<run_uid>``.
     date : datetime
         When it was measured, with its time zone.
     metadata : mapping
@@ -56,7 +57,7 @@ class ProbeRecord:
 
 
 class CalibrationStore:
-    """Probes and masks of a Tiled tree.
+    """Probes, masks and background runs of a Tiled tree.
 
     Every method raises `PublishingError` when Tiled refuses, cannot be reached, or does not
     hold what was asked for.
@@ -90,6 +91,7 @@ class CalibrationStore:
         probe : ndarray, (mode, row, column), complex64
         geometry : Geometry
         optic : ZonePlate, optional
+            With the probe's own defocus.
         run_uid : str, optional
             The calibration scan it was reconstructed from; `latest_probe` finds only such ones.
         date : datetime, optional
@@ -153,6 +155,25 @@ class CalibrationStore:
             valid: NDArray[np.bool_] = self._existing("masks", version).read().astype(bool)
             return valid
 
+    def run(self, uid: str) -> tuple[ScanMetadata, tuple[int, ...]]:
+        """Return what the run ``raw/<uid>`` says about itself, and the shape of its full frames.
+
+        Raises
+        ------
+        InputError
+            If it is no run of this package.
+        """
+        with tiled_errors(self._client):
+            try:
+                run = self._client["raw", uid]
+                scan = ScanMetadata.from_start(dict(run.metadata["start"]))
+                return scan, run["primary"][scan.frame_key].shape[-2:]
+            except KeyError:
+                raise PublishingError(
+                    f"there is no run {uid} with frames under {self._client.uri}/raw: check the uid, "
+                    "and that a raw_run_writer was subscribed when it was taken"
+                ) from None
+
     def _existing(self, kind: str, key: str) -> Any:
         try:
             return self._client["calibrations", kind, key]
@@ -203,10 +224,7 @@ def fit_probe(
     InputError
         If energy or distance differ, or the detector's pixels do.
     """
-    stored = record.geometry
-    _same("energy", stored.energy_eV, geometry.energy_eV, ENERGY_TOLERANCE, "eV")
-    _same("distance", stored.distance, geometry.distance, FIELD_TOLERANCE, "m")
-    _same("window", stored.illuminated_field, geometry.illuminated_field, FIELD_TOLERANCE, "m")
+    _check_geometry("the stored probe", record.geometry, geometry, "run probe_calibration again for this one")
     age = (when or datetime.now(UTC)) - record.date
     warnings = (
         (f"probe {record.uid} was {age / timedelta(hours=1):.0f} h old: consider a new probe_calibration",)
@@ -216,12 +234,48 @@ def fit_probe(
     return resample_probe(record.probe, geometry.frame_side), warnings
 
 
-def _same(name: str, stored: float, wanted: float, tolerance: float, unit: str) -> None:
-    if abs(stored - wanted) > tolerance * wanted:
+def check_background(
+    store: CalibrationStore, run_uid: str, geometry: Geometry, frame_shape: tuple[int, int]
+) -> None:
+    """Refuse a background that was not measured as a scan will be.
+
+    Parameters
+    ----------
+    store : CalibrationStore
+    run_uid : str
+    geometry : Geometry
+        Of the scan; its crop does not matter.
+    frame_shape : (int, int)
+        Rows and columns of the scan's full frames.
+
+    Raises
+    ------
+    InputError
+        If that run is not one of `background_frames`, or energy, distance or detector differ.
+    PublishingError
+        If Tiled does not hold the run.
+    """
+    what, remedy = f"background run {run_uid}", "take background_frames again for this one"
+    background, shape = store.run(run_uid)
+    if background.purpose != "background":
         raise InputError(
-            f"the stored probe has {name} {stored:.6g} {unit}, the scan {wanted:.6g} {unit}: "
-            "run probe_calibration again for this one"
+            f"run {run_uid} is of purpose '{background.purpose}' and no background: "
+            "name a run of background_frames"
         )
+    if shape != frame_shape:
+        raise InputError(f"{what} has frames of shape {shape}, the scan of shape {frame_shape}: {remedy}")
+    _check_geometry(what, background.geometry, geometry, remedy)
+
+
+def _check_geometry(what: str, stored: Geometry, wanted: Geometry, remedy: str) -> None:
+    for name, attribute, tolerance, unit in (
+        ("energy", "energy_eV", ENERGY_TOLERANCE, "eV"),
+        ("distance", "distance", FIELD_TOLERANCE, "m"),
+        ("window", "illuminated_field", FIELD_TOLERANCE, "m"),
+    ):
+        there, here = getattr(stored, attribute), getattr(wanted, attribute)
+        if abs(there - here) > tolerance * here:
+            raise InputError(f"{what} has {name} {there:.6g} {unit}, the scan {here:.6g} {unit}: {remedy}")
 
 
 def start_probe(

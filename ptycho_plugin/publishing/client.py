@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 class PtychoReconstruction(Container):
     """A reconstruction in Tiled; every array is read when it is asked for.
 
-    Tiled makes it of a container with the spec of this name. During a scan there are ``phase``
-    and ``amplitude`` only, and they change; once ``status`` is "final" there is everything.
+    Tiled makes it of a container with the spec of this name. During a scan there are ``phase``,
+    ``amplitude`` and ``trusted`` only, and they change; once ``status`` is "final" there is everything.
     What is not there yet is refused with `PublishingError`.
     """
 
@@ -100,24 +101,33 @@ class PtychoReconstruction(Container):
 
     def plot(self) -> Figure:
         """Draw phase, amplitude, probe and error curve; during the scan the two maps."""
-        from ptycho_plugin.view.plots import figure_of_maps, figure_of_result
+        from ptycho_plugin.view.plots import figure_of_arrays, figure_of_maps, headline
 
-        if self.status == "live":
+        live = self.status == "live"
+        title = headline(
+            frames=int(self.metadata["frames"]),
+            pixel=self.object_pixel,
+            r_factor=self.r_factor,
+            run=f"run {self.metadata['run_uid']}" + " (live)" * live,
+            date=datetime.fromisoformat(self.metadata["provenance"]["date"]),
+        )
+        if live:
             return figure_of_maps(
                 phase=self.phase,
                 amplitude=self.amplitude,
+                trusted=self.trusted,
                 pixel=self.object_pixel,
-                title=f"{self.metadata['frames']} frames of run {self.metadata['run_uid']}",
+                title=title,
             )
-        return figure_of_result(
+        return figure_of_arrays(
             phase=self.phase,
             amplitude=self.amplitude,
+            trusted=self.trusted,
             probe=self.probe,
             errors=self.error,
             likelihood_from=int(self.metadata["likelihood_from"]),
             pixel=self.object_pixel,
-            title=f"run {self.metadata['run_uid']}",
-            positions_px=self.positions_px,
+            title=title,
         )
 
     def _array(self, key: str) -> NDArray[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -14,7 +16,9 @@ CONFLICT = 409
 
 
 def split_key(uri: str) -> tuple[str, str | None]:
-    """Return an address without its query, and the API key that the query held.
+    """Return an address without its secrets, and the API key that its query held.
+
+    What Tiled does not look at (a user's name and password, a fragment) goes with the query.
 
     Raises
     ------
@@ -26,7 +30,8 @@ def split_key(uri: str) -> tuple[str, str | None]:
     except ValueError as error:
         raise PublishingError(_no_address(uri.partition("?")[0], error)) from None
     keys = parse_qs(parts.query).get("api_key")
-    return urlunsplit(parts._replace(query="")), keys[0] if keys else None
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=host, query="", fragment="")), keys[0] if keys else None
 
 
 def connect(uri: str, api_key: str | None = None) -> Any:
@@ -42,25 +47,48 @@ def connect(uri: str, api_key: str | None = None) -> Any:
     Raises
     ------
     PublishingError
-        If it is no address, nothing answers there, or the key is refused.
+        If it is no address of a Tiled tree, nothing answers there, a key is missing, or it is refused.
     """
     import httpx
-    from tiled.client.constructors import from_context
-    from tiled.client.context import Context
 
     address, key = split_key(uri)
-    with tiled_errors(address):
+    with tiled_errors(address), ExitStack() as failed:
         httpx.get(address)  # Tiled's own first request would be tried for half a minute
-        context, path = Context.from_any_uri(address, api_key=api_key or key)
-        with ExitStack() as failed:
-            failed.callback(context.close)
-            security = context.server_info.authentication
-            if security.required and not (security.providers or context.authenticated):
-                raise PublishingError(
-                    f"Tiled at {address} asks for an API key: give it, or set TILED_API_KEY"
-                )
-            client = from_context(context, node_path_parts=path)
-            failed.pop_all()
+        context, path = _context(address, api_key or key or os.environ.get("TILED_API_KEY"))
+        failed.callback(context.close)
+        client = _tree(address, context, path)
+        failed.pop_all()
+    return client
+
+
+def _context(address: str, key: str | None) -> tuple[Any, list[str]]:
+    """Return Tiled's context of a server, and the path that the address names there."""
+    from tiled.client.context import Context
+
+    if key and not re.fullmatch(r"\w+", key, re.ASCII):
+        raise PublishingError(f"the API key for Tiled at {address} is none (a stray space?): copy it again")
+    try:
+        context, path = Context.from_any_uri(address, api_key=key)
+    except (KeyError, ValueError):  # what cannot be read as Tiled's description of itself
+        raise PublishingError(f"{address} is no Tiled server: check the address") from None
+    return context, path
+
+
+def _tree(address: str, context: Any, path: list[str]) -> Any:
+    from tiled.client.constructors import from_context
+    from tiled.client.container import Container
+    from tiled.client.context import CannotPrompt, PasswordRejected
+
+    security = context.server_info.authentication
+    no_key = PublishingError(f"Tiled at {address} asks for an API key: set TILED_API_KEY")
+    if security.required and not (security.providers or context.authenticated):
+        raise no_key
+    try:
+        client = from_context(context, node_path_parts=path)
+    except (CannotPrompt, PasswordRejected):
+        raise no_key from None
+    if not isinstance(client, Container):
+        raise PublishingError(f"{address} is no tree but a single item: give the address of the server")
     return client
 
 
@@ -97,7 +125,7 @@ def tiled_errors(where: Any) -> Iterator[None]:
     uri = split_key(where if isinstance(where, str) else str(where.uri))[0]
     try:
         yield
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise PublishingError(_no_address(uri, error)) from None
     except httpx.HTTPStatusError as error:
         raise PublishingError(_refusal(uri, error.response.status_code)) from None
@@ -108,10 +136,10 @@ def tiled_errors(where: Any) -> Iterator[None]:
 
 
 def _no_address(uri: str, error: Exception) -> str:
-    return f"{uri} is no address of a Tiled tree ({error}): give one like http://127.0.0.1:8000/api/v1"
+    return f"{uri!r} is no address of a Tiled tree ({error}): give one like http://127.0.0.1:8000/api/v1"
 
 
 def _refusal(uri: str, status: int) -> str:
     if status in REFUSED:
-        return f"Tiled at {uri} refused the API key: give one that may read and write there"
+        return f"Tiled at {uri} refused the API key: give one that is valid there and may do this"
     return f"Tiled at {uri} answered with status {status}: see the server's log"

@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import InputError, PublishingError
+from ptycho_plugin.io.checks import check_scan_size
 from ptycho_plugin.measurement import Measurement
-from ptycho_plugin.metadata import ScanMetadata
+from ptycho_plugin.metadata import RECONSTRUCTED, ScanMetadata
 from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
 from ptycho_plugin.publishing.connection import tiled_errors
 
+RUN_SPEC = "BlueskyRun"
 FRAMES_PER_REQUEST = 32
 """The server unpacks whole frames to cut them: this many answer well within its timeout."""
 
 
 def dataset_from_tiled(client: Any, run_uid: str) -> PtychoDataset:
-    """Return the scan of a run, with its start probe, from what Tiled holds.
+    """Return the scan of a run, with the start probe that it names, from what Tiled holds.
 
     Frames are cut on the server, only the crop travels. Frame ``i`` belongs to the event with
     sequence number ``i + 1``.
@@ -37,19 +39,23 @@ def dataset_from_tiled(client: Any, run_uid: str) -> PtychoDataset:
     PublishingError
         If Tiled refuses or cannot be reached, or does not hold the run, its probe or its mask.
     InputError
-        If the run is no scan of ours, or its frames and events do not belong together.
+        If the run is no scan of ours or took no frame, its frames and events do not belong together,
+        or its positions make no scan.
     """
     with tiled_errors(client):
         run = _run(client, run_uid)
         metadata = ScanMetadata.from_start(dict(run.start))
+        if metadata.purpose not in RECONSTRUCTED:
+            raise InputError(f"run {run_uid} is of purpose '{metadata.purpose}': name the run of a scan")
         store = CalibrationStore(client)
-        frames = run["primary"][metadata.frame_key]
+        frames, numbers, stage_um = _recorded(run, metadata, run_uid)
         measurement = measurement_of(metadata, frames.shape[-2:], store, run_uid)
-        numbers, stage_um = _events(run["primary"].base["internal"], metadata)
         there, remarks = _with_frame(numbers, len(frames), run_uid)
         raw = _read(frames, measurement.window)
         dataset = measurement.dataset(raw[numbers[there] - 1], stage_um[there])
-        probe, warnings = start_probe(store, metadata, datetime.fromtimestamp(run.start["time"], UTC))
+        taken = datetime.fromtimestamp(run.start["time"], UTC)
+        probe, warnings = start_probe(store, metadata, taken) if metadata.probe else (None, ())
+    check_scan_size(dataset)
     return replace(dataset, probe=probe, remarks=(*dataset.remarks, *remarks, *warnings))
 
 
@@ -76,9 +82,28 @@ def measurement_of(
 
 def _run(client: Any, run_uid: str) -> Any:
     try:
-        return client["raw", run_uid]
+        run = client["raw", run_uid]
     except KeyError:
-        raise PublishingError(f"there is no run {run_uid} under {client.uri}/raw: check the uid") from None
+        run = None
+    if run is None or RUN_SPEC not in {spec.name for spec in run.specs}:
+        raise PublishingError(
+            f"there is no run {run_uid!r} in 'raw' of {client.uri}, or the API key may not read it: "
+            "check the uid and the key"
+        )
+    return run
+
+
+def _recorded(
+    run: Any, metadata: ScanMetadata, run_uid: str
+) -> tuple[Any, NDArray[np.int64], NDArray[np.float64]]:
+    """Return the frames' client, and the sequence numbers and stage positions of the events."""
+    try:
+        stream = run["primary"]
+        return stream[metadata.frame_key], *_events(stream.base["internal"], metadata)
+    except KeyError:
+        raise InputError(
+            f"run {run_uid} has no frames with positions: it ended before its first exposure was complete"
+        ) from None
 
 
 def _events(table: Any, metadata: ScanMetadata) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.provenance import NUMERICAL_PACKAGES, provenance
 from ptycho_plugin.publishing.connection import child, tiled_errors
-from ptycho_plugin.reconstruction import Result
+from ptycho_plugin.reconstruction.result import Result
 
 CONTAINER = "reconstructions"
 SPEC = "PtychoReconstruction"
@@ -21,8 +21,8 @@ PACKAGES = (*NUMERICAL_PACKAGES, "bluesky", "tiled")
 class ResultWriter:
     """Writes one run's reconstruction under ``reconstructions/<run uid>``.
 
-    The container appears with the first map. ``phase`` and ``amplitude`` keep their shape and
-    are overwritten in place; the rest follows with the final result. Both methods raise
+    The container appears with the first map. ``phase``, ``amplitude`` and ``trusted`` keep their
+    shape and are overwritten in place; the rest follows with the final result. Both methods raise
     `PublishingError` when Tiled refuses or cannot be reached, and can be called again.
 
     Parameters
@@ -64,15 +64,17 @@ class ResultWriter:
             self._write_maps(result)
             self._put("object", result.object, ("row", "column"))
             self._put("probe", result.probe, ("mode", "row", "column"))
-            self._put("trusted", result.trusted, ("row", "column"))
             self._put("positions", result.positions, ("frame", "axis"))
             self._put("positions_px", result.positions_px, ("frame", "axis"))
+            self._put("positions_measured", result.positions_measured, ("frame", "axis"))
+            self._put("intensities", result.intensities, ("frame",))
             self._put("error", result.errors, ("iteration",))
             self._describe(result, "final", md or {})
 
     def _write_maps(self, result: Result) -> None:
         self._put("phase", result.phase, ("row", "column"))
         self._put("amplitude", result.amplitude, ("row", "column"))
+        self._put("trusted", result.trusted, ("row", "column"))
 
     def _put(self, key: str, array: NDArray[Any], dims: tuple[str, ...]) -> None:
         if key in self._arrays:

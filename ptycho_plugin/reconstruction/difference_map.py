@@ -31,6 +31,8 @@ from ptycho_plugin.reconstruction.machine import Array, Machine
 
 FLOOR = 1e-3
 """Share of the largest illumination that regularises a division by the illumination."""
+LEAK = 0.05
+"""Of what is not lit, each iteration."""
 
 
 class DifferenceMap:
@@ -106,10 +108,11 @@ class DifferenceMap:
         """Return O = sum_j conj(P_j) psi_j / sum_j |P_j|^2 (equation 6), 1 where there is no light.
 
         Where only the probe's faint rim falls, O could fall and P rise without end, for the exit waves
-        know their product only: the start, 1, weighs in there.
+        know their product only: there O leaks back to its start, 1.
         """
         floor = FLOOR * float(self._machine.xp.max(self._illumination))
-        return (self._overlap + floor) / (self._illumination + floor)
+        known = (1 - LEAK) * self.estimate.object + LEAK
+        return (self._overlap + floor * known) / (self._illumination + floor)
 
     def _nearest_probe(self, object_: Array) -> Array:
         """Return P = sum_j conj(O_j) psi_j / sum_j |O_j|^2 (equation 7), moved back to one pixel grid."""

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import platform
+import sys
 import tempfile
 import threading
 from contextlib import suppress
@@ -19,10 +20,18 @@ from pathlib import Path
 
 import numpy as np
 import platformdirs
-import pyfftw
 from numpy.typing import NDArray
 
 from ptycho_plugin.errors import ReconstructionError
+
+# Where dask is installed, pyfftw offers transforms for it, and takes 4 s and 150 MB to import it: not here.
+_has_dask = "dask.array.fft" in sys.modules
+if not _has_dask:
+    sys.modules["dask.array.fft"] = None  # type: ignore[assignment]
+import pyfftw  # noqa: E402
+
+if not _has_dask:
+    del sys.modules["dask.array.fft"]
 
 Waves = NDArray[np.complex64]
 _planner = threading.Lock()  # FFTW learns and plans for one thread at a time

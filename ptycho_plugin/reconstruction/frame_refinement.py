@@ -147,7 +147,8 @@ class FrameRefinement:
         corners, shifts = split_positions(self.positions_px[frames], self._side)
         shifts[:, 0] *= np.sqrt(self.intensities[frames])[:, None]
         block.corners[...] = corners
-        block.shifts[...] = self._machine.array(shifts)
+        if block.shifts is not None:  # as it was asked for
+            block.shifts[...] = self._machine.array(shifts)
 
 
 def _shortened(vectors: NDArray[np.float64], longest: float) -> NDArray[np.float64]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ptycho_plugin.checked_model import CheckedModel
+
+MOST_PROBE_MODES = 20
+"""A partly coherent beam is described by a few; each costs as much as the first."""
 
 
-class ReconstructionOptions(BaseModel):
+class ReconstructionOptions(CheckedModel):
     """The published recipe by default: 200 difference-map, then 100 likelihood iterations."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     difference_map_iterations: Annotated[int, Field(ge=0)] = 200
     """Iterations of the difference map (Thibault 2009)."""
     maximum_likelihood_iterations: Annotated[int, Field(ge=0)] = 100
     """Iterations of the maximum-likelihood refinement (Thibault and Guizar-Sicairos 2012)."""
-    probe_modes: Annotated[int, Field(ge=1)] = 1
+    probe_modes: Annotated[int, Field(ge=1, le=MOST_PROBE_MODES)] = 1
     """Mutually incoherent probe modes."""
     noise: Literal["poisson", "gaussian"] = "poisson"
     """Whose likelihood is refined: the variance of counts is the model's, or the counts' own."""

@@ -34,9 +34,11 @@ class Progress:
     error: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """An object, a probe, and how they were found; global phase and ramp removed.
+
+    `ptycho_plugin.view.plots.figure_of_result` draws it.
 
     Parameters
     ----------
@@ -81,6 +83,13 @@ class Result:
     options: ReconstructionOptions
     seconds: float
     device: str
+
+    def __repr__(self) -> str:
+        rows, columns = self.object.shape
+        return (
+            f"<Result of {len(self.positions)} frames, {len(self.errors)} iterations, R {self.residual:.4f}, "
+            f"{rows} x {columns} pixels of {self.object_pixel * 1e9:.2f} nm>"
+        )
 
     @property
     def phase(self) -> NDArray[np.float32]:

@@ -11,11 +11,12 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from scipy import fft
 from scipy.spatial.transform import Rotation
 from scipy.special import j1
 
+from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.materials import CDS, CDSE, PMMA, Material
 
 CUBE_CORNERS = np.stack(np.meshgrid(*[[-1, 1]] * 3), axis=-1).reshape(8, 3) / np.sqrt(3)
@@ -25,14 +26,12 @@ OCTAPODS_AT_ONCE = 20_000
 """Enough to keep NumPy busy, few enough to stay below a hundred megabytes."""
 
 
-class OctapodFilm(BaseModel):
+class OctapodFilm(CheckedModel):
     """Octapods in a matrix. The film is periodic, so that its density is the stated one.
 
     The defaults look like the film of the published experiment: at 6.2 keV and on 13.5 nm pixels a
     phase of -0.07 rad with a standard deviation of 0.06 rad.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     density_per_um2: float = Field(4500.0, ge=0)
     """Octapods per square micrometre, seen from above."""

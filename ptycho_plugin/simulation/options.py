@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign
 
 NotNegative = Annotated[float, Field(ge=0)]
 
 
-class OpticError(BaseModel):
+class OpticError(CheckedModel):
     """How the true illumination differs from the nominal zone plate.
 
     The default is small and not zero: 15 um too far behind the focus and a little astigmatic, so that
     a reconstruction that starts from the nominal model has a probe to find.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     defocus_um: float = 15.0
     """True minus nominal distance from the focus to the sample."""
@@ -26,10 +25,8 @@ class OpticError(BaseModel):
     """Half the distance between the row's and the column's focus."""
 
 
-class SimulationOptions(BaseModel):
+class SimulationOptions(CheckedModel):
     """The simulated world's source, disturbances, detector and conventions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     photons_per_second: NotNegative = 5e6
     """On the sample, unattenuated; 0.2 s give the 1e6 photons of a published frame."""

@@ -6,15 +6,14 @@ from math import pi
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.materials import GOLD, Material
 
 
-class SiemensStar(BaseModel):
+class SiemensStar(CheckedModel):
     """Spokes from a solid disc to a rim, broken by thin rings; drawn with anti-aliased edges."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     spokes: int = Field(36, ge=2)
     disc_radius_um: float = Field(0.3, gt=0)

@@ -2,44 +2,64 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from ptycho_plugin.io.atomic import replacing
+from ptycho_plugin.reconstruction.result import Result
+from ptycho_plugin.view.panels import GAP, R, draw_amplitude, draw_errors, draw_phase, draw_probe
 
 Window = tuple[slice, slice]
 
-PERCENTILES = (0.5, 99.5)
-"""What lies outside is clipped, so that a few hot pixels do not take the colours."""
+MAP_HEIGHT_INCHES = 4.8
+WIDTH_OVER_HEIGHT = (0.6, 2.0)
+"""Of the paper for a map; one that is longer has bands beside it."""
 
 
-def figure_of_result(
+def figure_of_result(result: Result) -> Figure:
+    """Draw what `ptycho_plugin.reconstruct` returns.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    return figure_of_arrays(
+        phase=result.phase,
+        amplitude=result.amplitude,
+        trusted=result.trusted,
+        probe=result.probe,
+        errors=result.errors,
+        likelihood_from=result.likelihood_from,
+        pixel=result.object_pixel,
+        title=headline(len(result.positions), result.object_pixel, result.residual),
+    )
+
+
+def figure_of_arrays(
     *,
     phase: NDArray[np.floating],
     amplitude: NDArray[np.floating],
+    trusted: NDArray[np.bool_],
     probe: NDArray[np.complexfloating],
     errors: ArrayLike,
     likelihood_from: int,
     pixel: float,
     title: str = "",
-    positions_px: NDArray[np.float64] | None = None,
 ) -> Figure:
-    """Draw phase map, amplitude, probe and error curve.
+    """Draw phase map, amplitude, probe and error curves.
 
     Parameters
     ----------
     phase, amplitude : ndarray, (row, column), float
         Phase in radians.
+    trusted : ndarray of bool, (row, column)
+        What is shown of the maps; the rest is noise.
     probe : ndarray, (mode, row, column), complex
-        The first mode is shown: phase as hue, modulus as brightness.
+        The first mode is shown.
     errors : array_like, (iteration,)
         Error per iteration.
     likelihood_from : int
@@ -47,36 +67,41 @@ def figure_of_result(
     pixel : float
         Object pixel in metres.
     title : str
-    positions_px : ndarray, (frame, 2), optional
-        Top-left pixel of each frame's patch; the maps are cropped to what the probe's centre
-        visited. Without it they are shown whole.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    window: Window = np.s_[:, :]
-    if positions_px is not None:
-        window = scanned_window(positions_px, probe.shape[-1], phase.shape)
-    figure = Figure(figsize=(12, 5.8), layout="constrained", dpi=150)
-    axes = figure.subplot_mosaic("ppab;ppee", height_ratios=[3, 2])
-    draw_phase(axes["p"], phase[window], pixel)
-    draw_amplitude(axes["a"], amplitude[window], pixel)
+    window = trusted_window(trusted)
+    width = _width_inches(trusted[window])
+    figure = Figure(figsize=(width + 7.6, MAP_HEIGHT_INCHES + 1.2), layout="constrained", dpi=150)
+    axes = figure.subplot_mosaic("pab;pgr", width_ratios=[width, 2.7, 2.7], height_ratios=[3, 2])
+    draw_phase(axes["p"], phase[window], trusted[window], pixel)
+    draw_amplitude(axes["a"], amplitude[window], trusted[window], pixel)
     draw_probe(axes["b"], probe[0], pixel)
-    draw_errors(axes["e"], errors, likelihood_from)
+    values = np.asarray(errors, np.float64)
+    draw_errors(axes["g"], values[:likelihood_from], 1, GAP)
+    draw_errors(axes["r"], values[likelihood_from:], likelihood_from + 1, R)
     figure.suptitle(title)
     return figure
 
 
 def figure_of_maps(
-    *, phase: NDArray[np.floating], amplitude: NDArray[np.floating], pixel: float, title: str = ""
+    *,
+    phase: NDArray[np.floating],
+    amplitude: NDArray[np.floating],
+    trusted: NDArray[np.bool_],
+    pixel: float,
+    title: str = "",
 ) -> Figure:
-    """Draw phase map and amplitude, whole; all there is of a reconstruction that is not done.
+    """Draw phase map and amplitude, all there is of a reconstruction that is not done.
 
     Parameters
     ----------
     phase, amplitude : ndarray, (row, column), float
         Phase in radians.
+    trusted : ndarray of bool, (row, column)
+        What is shown of the maps; the rest is noise.
     pixel : float
         Object pixel in metres.
     title : str
@@ -85,67 +110,39 @@ def figure_of_maps(
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure(figsize=(12, 5.8), layout="constrained", dpi=150)
+    window = trusted_window(trusted)
+    width = _width_inches(trusted[window])
+    figure = Figure(figsize=(2 * (width + 1.2), MAP_HEIGHT_INCHES + 1.2), layout="constrained", dpi=150)
     left, right = figure.subplots(1, 2)
-    draw_phase(left, phase, pixel)
-    draw_amplitude(right, amplitude, pixel)
+    draw_phase(left, phase[window], trusted[window], pixel)
+    draw_amplitude(right, amplitude[window], trusted[window], pixel)
     figure.suptitle(title)
     return figure
 
 
-def scanned_window(positions_px: NDArray[np.float64], frame_side: int, shape: tuple[int, ...]) -> Window:
-    """Return the rows and columns that the centre of the frames' patches visited.
+def headline(frames: int, pixel: float, r_factor: float, run: str = "", date: datetime | None = None) -> str:
+    """Return a title that says what is shown, as far as it is known.
 
     Parameters
     ----------
-    positions_px : ndarray, (frame, 2)
-        Top-left pixel of each patch.
-    frame_side : int
-    shape : (int, int)
-        Of the map.
+    frames : int
+    pixel : float
+        Object pixel in metres.
+    r_factor : float
+    run : str
+        What the run is called.
+    date : datetime, optional
+        When the map was made.
     """
-    centres = positions_px + frame_side / 2
-    low = np.clip(np.floor(centres.min(axis=0)).astype(int), 0, None)
-    high = np.minimum(np.ceil(centres.max(axis=0)).astype(int) + 1, shape)
-    return slice(low[0], high[0]), slice(low[1], high[1])
+    facts = f"{frames} frames, object pixel {pixel * 1e9:.2f} nm, R {r_factor:.4f}"
+    made = f", {date:%Y-%m-%d %H:%M %Z}" if date else ""
+    return (f"{run}: " if run else "") + facts + made
 
 
-def draw_phase(axes: Axes, phase: NDArray[np.floating], pixel: float) -> None:
-    """Draw a phase map (row, column) in radians, with colour bar and scale bar."""
-    _draw_map(axes, phase, pixel, "phase", "rad", "cividis_r")
-
-
-def draw_amplitude(axes: Axes, amplitude: NDArray[np.floating], pixel: float) -> None:
-    """Draw the modulus of the transmission (row, column), with colour bar and scale bar."""
-    _draw_map(axes, amplitude, pixel, "amplitude", "", "gray")
-
-
-def draw_probe(axes: Axes, probe: NDArray[np.complexfloating], pixel: float) -> None:
-    """Draw one probe mode (row, column): phase as hue, modulus as brightness."""
-    modulus = np.abs(probe)
-    hue = (np.angle(probe) / (2 * np.pi)) % 1.0
-    brightness = np.clip(modulus / np.percentile(modulus, 99.9), 0, 1)
-    axes.imshow(hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.9), brightness], axis=-1)))
-    _finish(axes, "probe (hue: phase)", probe.shape, pixel)
-
-
-def draw_errors(axes: Axes, errors: ArrayLike, likelihood_from: int) -> None:
-    """Draw the error per iteration on a logarithmic scale, a line for each of the two engines."""
-    values = np.asarray(errors, np.float64)
-    iterations = np.arange(1, values.size + 1)
-    parts = {"difference map: gap": np.s_[:likelihood_from], "maximum likelihood: R": np.s_[likelihood_from:]}
-    for label, part in parts.items():
-        if values[part].size:
-            axes.plot(iterations[part], values[part], label=label, linewidth=1.5)
-    if axes.lines:
-        axes.legend()
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("iteration")
-    axes.set_ylabel("error")
-    axes.grid(alpha=0.3, which="both")
+def trusted_window(trusted: NDArray[np.bool_]) -> Window:
+    """Return the rows and columns that hold every trusted pixel of a map (row, column)."""
+    rows, columns = (np.flatnonzero(trusted.any(axis=other)) for other in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def save_png(figure: Figure, path: str | Path) -> None:
@@ -160,32 +157,6 @@ def save_png(figure: Figure, path: str | Path) -> None:
         figure.savefig(part, format="png")
 
 
-def scale_bar_length(width: float) -> float:
-    """Return the largest 1, 2 or 5 times a power of ten within 30 % of a width, in its unit."""
-    exponent = np.floor(np.log10(0.3 * width))
-    steps = np.array([1.0, 2.0, 5.0]) * 10.0**exponent
-    return float(steps[steps <= 0.3 * width * (1 + 1e-9)].max())
-
-
-def _draw_map(
-    axes: Axes, image: NDArray[np.floating], pixel: float, name: str, unit: str, colours: str
-) -> None:
-    low, high = np.percentile(image, PERCENTILES)
-    drawn = axes.imshow(image, cmap=colours, vmin=low, vmax=high, interpolation="none")
-    axes.figure.colorbar(drawn, ax=axes, label=unit, shrink=0.8, pad=0.02)
-    _finish(axes, name, image.shape, pixel)
-
-
-def _finish(axes: Axes, name: str, shape: tuple[int, ...], pixel: float) -> None:
-    """Name an image, take its ticks away and draw a scale bar on it."""
-    axes.set_title(name)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    rows, columns = shape
-    length_um = scale_bar_length(columns * pixel * 1e6)
-    length_px = length_um * 1e-6 / pixel
-    height = max(rows * 0.012, 1.0)
-    left, top = columns * 0.05, rows * 0.93
-    axes.add_patch(Rectangle((left, top), length_px, height, color="white", ec="black", linewidth=0.4))
-    label = axes.text(left + length_px / 2, top - height, f"{length_um:g} µm", color="white", ha="center")
-    label.set_path_effects([withStroke(linewidth=2, foreground="black")])
+def _width_inches(shown: NDArray[np.bool_]) -> float:
+    rows, columns = shown.shape
+    return MAP_HEIGHT_INCHES * float(np.clip(columns / rows, *WIDTH_OVER_HEIGHT))

@@ -143,7 +143,7 @@ class SmallScan:
 MakeScan = Callable[..., SmallScan]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_scan(data_folder: Path) -> MakeScan:
     """Return a small scan; keyword arguments change its metadata."""
 

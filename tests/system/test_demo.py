@@ -1,14 +1,15 @@
 """The demo, with a smaller scan and a shorter recipe."""
 
 import json
+import sys
 
 import matplotlib.image
 import pytest
 import typer.testing
 
-from ptycho_plugin.cli import app, demo
+from ptycho_plugin.cli import app, demo, main
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.reconstruction import ReconstructionOptions
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.trajectory import ConcentricRings
 
 SMALL = ConcentricRings(height_um=1.6, width_um=1.6)
@@ -43,5 +44,31 @@ def test_the_last_line_is_one_json_object(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="file/demo/frames cannot be written: Not a directory"):
         demo.demonstrate(tmp_path / "file" / "demo")
+
+
+@pytest.mark.parametrize("taken", ["frames", "tiled", "spool"])
+def test_a_file_where_a_folder_should_be_is_refused(tmp_path, taken):
+    (tmp_path / taken).touch()
+    with pytest.raises(InputError, match=f"{taken} cannot be written"):
+        demo.demonstrate(tmp_path)
+
+
+def test_an_output_that_is_a_file_is_one_sentence(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["ptycho", "demo", "-o", str(tmp_path / "file")])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    stdout, stderr = capsys.readouterr()
+    assert (stdout, len(stderr.splitlines())) == ("", 1)
+    assert "name another --output" in stderr
+
+
+def test_a_read_only_folder_is_refused(tmp_path):
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "tiled").mkdir()
+    (tmp_path / "spool").mkdir()
+    tmp_path.chmod(0o555)
+    with pytest.raises(InputError, match="is read-only"):
+        demo.demonstrate(tmp_path)

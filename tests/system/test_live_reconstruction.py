@@ -13,6 +13,7 @@ import pytest
 
 from ptycho_plugin.callbacks.live_reconstruction import LiveReconstruction
 from ptycho_plugin.callbacks.raw_run import raw_run_writer
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.live.spool import FILE_NAME
 from ptycho_plugin.metadata import StoredProbe
 from ptycho_plugin.publishing.calibrations import CalibrationStore
@@ -99,7 +100,7 @@ def test_the_key_is_in_no_argument_and_no_file(
 def test_runs_that_are_no_scans_are_ignored(make_scan: Any, make_live: Any, tmp_path: Path) -> None:
     live = make_live()
     run(make_scan(purpose="background"), live, count=1)
-    with pytest.raises(KeyError, match="no live reconstruction"):
+    with pytest.raises(InputError, match="no scan was started since"):
         live.wait()
     assert not list((tmp_path / "spool").glob("*"))
 
@@ -113,7 +114,11 @@ def test_a_calibration_keeps_its_probe(tiled: Any, make_scan: Any, make_live: An
     record = store.latest_probe()
     assert record.uid == outcome.probe_uid
     assert record.geometry == scan.metadata.geometry
-    assert record.optic == scan.metadata.optic
+    nominal = scan.metadata.optic
+    focal_depth = 0.2e-9 / (nominal.diameter / 2 / nominal.focal_length(0.2e-9)) ** 2
+    assert record.optic.defocus == pytest.approx(nominal.defocus, abs=0.1 * focal_depth)
+    assert record.optic.defocus != nominal.defocus
+    assert record.optic.model_copy(update={"defocus": nominal.defocus}) == nominal
     assert record.metadata["run_uid"] == scan.uid
     assert record.metadata["md"]["slit_gaps_um"] == [50.0, 20.0]
     np.testing.assert_array_equal(record.probe, tiled["reconstructions"][scan.uid].probe)

@@ -13,13 +13,13 @@ from ptycho_plugin.plans import background_frames, find_beam_centre, probe_calib
 from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.client import PtychoReconstruction
 from ptycho_plugin.publishing.raw import dataset_from_tiled
-from ptycho_plugin.reconstruction import ReconstructionOptions, reconstruct
+from ptycho_plugin.reconstruction.driver import reconstruct
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.simulation.options import SimulationOptions
 from ptycho_plugin.simulation.score import score
 from ptycho_plugin.simulation.specimens import FILM
 from ptycho_plugin.simulation.world import SimulatedWorld
 from ptycho_plugin.trajectory import ConcentricRings
-from ptycho_plugin.view.plots import scanned_window
 
 SMALL = ConcentricRings(height_um=1.6, width_um=1.6)
 SHORT = ReconstructionOptions(difference_map_iterations=50, maximum_likelihood_iterations=30)
@@ -37,16 +37,22 @@ def test_from_an_unknown_beam_to_a_phase_map(engine, live, tiled, data_folder):
     """Beam centre, mask and probe are measured first; the scan that uses them finds the sample."""
     options = SimulationOptions(hot_pixels=20, jitter_between_nm=10, background_counts=0.005)
     store = CalibrationStore(tiled)
-    beamline = simulated_beamline(
-        data_folder, calibrations=store, time_factor=0, options=options, slit_gaps_um=(20.0, 30.0)
-    )
+    beamline = simulated_beamline(data_folder, calibrations=store, time_factor=0, options=options)
     engine(find_beam_centre(beamline))
     (background,) = engine(background_frames(beamline, frames=3))
     engine(probe_calibration(beamline, trajectory=SMALL, options=SHORT))
     calibration = live.wait()
     assert calibration.error is None
     record = store.probe(calibration.probe_uid)
-    assert record.metadata["md"]["slit_gaps_um"] == [20.0, 30.0]
+    assert record.geometry == beamline.geometry
+    assert record.metadata["md"]["slit_gaps_um"] == list(beamline.slit_gaps_um)
+    start = tiled["raw", record.metadata["run_uid"]].metadata["start"]
+    assert record.date.timestamp() == pytest.approx(start["time"], abs=1e-3)
+    # The true optic stands 15 um farther than the nominal one, which the run keeps.
+    true_defocus = beamline.optic.defocus + options.optic_error.defocus_um * 1e-6
+    assert record.optic.defocus == pytest.approx(true_defocus, abs=3e-6)
+    assert record.optic.diameter == beamline.optic.diameter
+    assert start["ptycho"]["optic"]["defocus"] == beamline.optic.defocus
     assert overlap(record.probe, true_probe(beamline, options)) > 0.99
 
     plan = ptycho_scan(beamline, trajectory=SMALL, probe="latest", options=SHORT, background_run=background)
@@ -107,7 +113,8 @@ def overlap(a, b):
 
 def spokes_and_gaps(reconstruction):
     """Return the median phases of the two materials inside the scan."""
-    window = scanned_window(reconstruction.positions_px, 128, reconstruction.phase.shape)
-    phase = reconstruction.phase[window][30:-30, 30:-30]
+    centres = (reconstruction.positions_px + 64).astype(int)
+    (top, left), (bottom, right) = centres.min(axis=0) + 30, centres.max(axis=0) - 30
+    phase = reconstruction.phase[top:bottom, left:right]
     dark = phase < threshold_otsu(phase)
     return np.median(phase[dark]), np.median(phase[~dark])

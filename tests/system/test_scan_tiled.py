@@ -9,6 +9,7 @@ from bluesky import RunEngine
 
 from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.devices import simulated_beamline
+from ptycho_plugin.errors import InputError, PublishingError
 from ptycho_plugin.plans import background_frames, ptycho_scan
 from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.raw import dataset_from_tiled
@@ -34,8 +35,18 @@ def test_a_scan_with_a_stored_probe_and_mask_comes_back(
     probe = beamline.optic.probe(beamline.geometry)
     store.store_probe(probe, geometry=beamline.geometry, run_uid="a calibration")
 
+    with pytest.raises(PublishingError, match="no run nothing with frames under"):
+        engine(ptycho_scan(beamline, trajectory=SMALL, background_run="nothing"))
     (background,) = engine(background_frames(beamline, frames=2))
     (uid,) = engine(ptycho_scan(beamline, trajectory=SMALL, probe="latest", background_run=background))
+
+    with pytest.raises(InputError, match=f"run {uid} is of purpose 'scan' and no background"):
+        engine(ptycho_scan(beamline, trajectory=SMALL, background_run=uid))
+    farther = beamline.geometry.model_copy(update={"distance": 3.0})
+    moved = simulated_beamline(data_folder, calibrations=store, time_factor=0, geometry=farther)
+    with pytest.raises(InputError, match=f"background run {background} has distance 2.236 m, the scan 3 m"):
+        engine(ptycho_scan(moved, trajectory=SMALL, background_run=background))
+    assert list(tiled["raw"])[-1] == uid  # nothing was exposed since
 
     dataset = dataset_from_tiled(tiled, uid)
     planned = SMALL.offsets_um() * 1e-6
@@ -48,3 +59,6 @@ def test_a_scan_with_a_stored_probe_and_mask_comes_back(
     assert not dataset.mask.all()
     frames = tiled["raw", uid, "primary"]["pilatus_image"]
     assert frames.shape == (len(planned), 1679, 1475)
+    counts = tiled["raw", uid, "primary"]["pilatus_roi_counts"].read()
+    measured = dataset.frames >= 0
+    np.testing.assert_array_equal(counts, np.sum(dataset.frames, axis=(1, 2), where=measured))

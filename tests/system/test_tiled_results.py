@@ -9,7 +9,8 @@ from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.publishing.client import PtychoReconstruction
 from ptycho_plugin.publishing.results import ResultWriter
-from ptycho_plugin.reconstruction import Reconstruction, ReconstructionOptions
+from ptycho_plugin.reconstruction.driver import Reconstruction
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
 
 OPTIONS = ReconstructionOptions(difference_map_iterations=4, maximum_likelihood_iterations=2)
 
@@ -31,12 +32,15 @@ def test_the_map_grows_in_place_and_everything_comes_at_the_end(
     writer.write_live(engine.result())
     client: PtychoReconstruction = tiled["reconstructions"]["growing"]
     assert isinstance(client, PtychoReconstruction)
-    assert (client.status, set(client)) == ("live", {"phase", "amplitude"})
+    assert (client.status, set(client)) == ("live", {"phase", "amplitude", "trusted"})
     first = client.phase
     np.testing.assert_array_equal(first, engine.result().phase)
     with pytest.raises(PublishingError, match="comes with the final result"):
         _ = client.probe
-    np.testing.assert_array_equal(client.plot().axes[0].images[0].get_array(), first)
+    np.testing.assert_array_equal(client.trusted, engine.result().trusted)
+    live = client.plot()
+    np.testing.assert_array_equal(live.axes[0].images[0].get_array().compressed(), first[client.trusted])
+    assert "growing (live): 6 frames, object pixel" in live.get_suptitle()
 
     engine.add(small_scan.intensities()[6:], small_scan.positions[6:])
     result = engine.finish()

@@ -9,7 +9,9 @@ import pytest
 
 from ptycho_plugin.devices.assembly import assemble
 from ptycho_plugin.devices.beamline import Beamline
+from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.publishing.calibrations import ProbeRecord
 from ptycho_plugin.simulation.controls import Controls, Exposure
@@ -85,6 +87,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.probes: dict[str, ProbeRecord] = {}
         self.masks: dict[str, Any] = {}
+        self.runs: dict[str, tuple[ScanMetadata, tuple[int, int]]] = {}
 
     def store_probe(self, probe: Any, *, geometry: Any, date: datetime | None = None, **md: Any) -> str:
         uid = f"probe-{len(self.probes)}"
@@ -104,6 +107,15 @@ class MemoryStore:
 
     def mask(self, version: str) -> Any:
         return self.masks[version]
+
+    def run(self, uid: str) -> tuple[ScanMetadata, tuple[int, int]]:
+        if uid not in self.runs:
+            raise PublishingError(f"there is no run {uid}")
+        return self.runs[uid]
+
+    def keep_run(self, start: dict[str, Any]) -> None:
+        """Do what a raw run's writer does, as far as calibrations look at it."""
+        self.runs[start["uid"]] = ScanMetadata.from_start(start), SHAPE
 
 
 @pytest.fixture

@@ -62,3 +62,10 @@ def test_a_masked_pixel_may_hold_anything():
 def test_what_cannot_be_used_is_refused(changes, message):
     with pytest.raises(InputError, match=message):
         scan(**changes)
+
+
+def test_a_scan_prints_on_one_line():
+    assert repr(scan(source="scan.h5")) == (
+        "<PtychoDataset from scan.h5, 3 frames of 8 x 8, 6200 eV, with start probe>"
+    )
+    assert "without start probe" in repr(scan(probe=None))

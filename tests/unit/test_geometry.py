@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
 
 PUBLISHED = Geometry.from_wavelength(0.2e-9, distance=2.236, detector_pixel=172e-6, frame_side=192)
@@ -38,3 +39,22 @@ def test_a_smaller_crop_has_larger_pixels_and_the_same_field():
 def test_nonsense_is_refused(field):
     with pytest.raises(ValidationError, match=field):
         Geometry.model_validate(PUBLISHED.model_dump() | {field: -1})
+
+
+@pytest.mark.parametrize(
+    ("slip", "sentence"),
+    [
+        (
+            {"energy_eV": 6.2},
+            "energy_eV = 6.2 cannot be used: give electronvolts, e.g. 6200, between 100 and",
+        ),
+        ({"energy_eV": 6.2e6}, "give electronvolts"),
+        ({"energy_eV": float("nan")}, "energy_eV = nan cannot be used: Input should be a finite number"),
+        ({"distance": 2236}, "distance = 2236 cannot be used: give metres, e.g. 2.236"),
+        ({"detector_pixel": 172}, "detector_pixel = 172 cannot be used: give metres, e.g. 172e-6"),
+        ({"detector_pixel": 172e-9}, "give metres, e.g. 172e-6, between 1e-06 and 0.001"),
+    ],
+)
+def test_a_slip_of_the_unit_is_refused(slip, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Geometry(**PUBLISHED.model_dump() | slip)

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
-from ptycho_plugin.optics import ZonePlate, enclosing_diameter
+from ptycho_plugin.optics import ZonePlate, defocus_of, enclosing_diameter
 
 GEOMETRY = Geometry.from_wavelength(0.2e-9, distance=2.236, detector_pixel=172e-6, frame_side=192)
+FOCAL_DEPTH = 0.2e-9 / (100e-6 / 50e-3) ** 2
 
 
 def far_field(probe):
@@ -20,7 +21,7 @@ def test_focal_length_of_the_published_zone_plate():
 
 @pytest.mark.parametrize("stop", [200e-6, 300e-6])
 def test_a_stop_that_covers_the_zone_plate_is_refused(stop):
-    with pytest.raises(ValidationError, match="the stop must be smaller than the diameter"):
+    with pytest.raises(InputError, match="the stop must be smaller than the diameter"):
         ZonePlate(central_stop=stop)
 
 
@@ -58,8 +59,52 @@ def test_defocus_is_positive_downstream():
     assert overlap == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("defocus", [-600e-6, -270e-6, -4e-6, 0.0, 20e-6, 270e-6, 600e-6])
+def test_the_defocus_is_found_to_a_thousandth_of_the_focal_depth(defocus):
+    probe = ZonePlate(defocus=defocus).probe(GEOMETRY)
+    assert defocus_of(probe, GEOMETRY) == pytest.approx(defocus, abs=1e-3 * FOCAL_DEPTH)
+
+
+@pytest.mark.parametrize("side", [32, 96])
+def test_the_defocus_of_another_zone_plate_and_crop(side):
+    optic = ZonePlate(diameter=100e-6, outermost_zone=200e-9, central_stop=20e-6, defocus=-500e-6)
+    geometry = GEOMETRY.with_frame_side(side)
+    assert defocus_of(optic.probe(geometry), geometry) == pytest.approx(-500e-6, abs=1e-3 * 800e-6)
+
+
+def test_the_defocus_is_blind_to_what_frames_cannot_fix():
+    probe = ZonePlate().probe(GEOMETRY)
+    rows, columns = np.indices(probe.shape[1:])
+    changed = 7 * np.roll(probe * np.exp(1j * (1 + 0.2 * rows - 0.1 * columns)), (9, -20), axis=(1, 2))
+    assert defocus_of(changed, GEOMETRY) == pytest.approx(270e-6, abs=1e-3 * FOCAL_DEPTH)
+
+
+def test_the_defocus_of_a_noisy_probe_of_two_modes():
+    rng = np.random.default_rng(5)
+    first = ZonePlate().probe(GEOMETRY)
+    second = 0.4 * first * np.linspace(-1, 1, 192, dtype=np.float32)
+    probe = np.concatenate([first, second])
+    noise = rng.normal(size=(*probe.shape, 2)).view(np.complex128)[..., 0]
+    noise *= np.sqrt(0.1) * np.linalg.norm(probe) / np.linalg.norm(noise)
+    assert defocus_of(probe + noise, GEOMETRY) == pytest.approx(270e-6, abs=0.02 * FOCAL_DEPTH)
+
+
+def test_the_defocus_of_an_astigmatic_probe_lies_between_its_two_line_foci():
+    angle = (np.arange(192) - 96) * GEOMETRY.detector_pixel / GEOMETRY.distance
+    phase = np.pi / GEOMETRY.wavelength * 20e-6 * (angle[:, None] ** 2 - angle**2)
+    wave = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(ZonePlate().probe(GEOMETRY)[0])))
+    probe = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(wave * np.exp(1j * phase))))[None]
+    assert defocus_of(probe, GEOMETRY) == pytest.approx(270e-6, abs=0.02 * FOCAL_DEPTH)
+
+
 def test_enclosing_diameter_of_a_disc():
     rows, columns = np.indices((64, 64)) - 30
     disc = (np.hypot(rows, columns) <= 20).astype(np.complex64)[None]
     assert enclosing_diameter(disc, 1.0, 1.0) == pytest.approx(40, abs=1)
     assert enclosing_diameter(disc, 0.25, 1.0) == pytest.approx(20, abs=1)
+
+
+@pytest.mark.parametrize("defocus", [np.nan, np.inf])
+def test_a_defocus_that_is_not_finite_is_refused(defocus):
+    with pytest.raises(InputError, match=rf"^ZonePlate: defocus = {defocus} cannot be used: .*finite"):
+        ZonePlate(defocus=defocus)

@@ -3,7 +3,7 @@ import json
 import shutil
 from pathlib import Path
 
-from ptycho_plugin.provenance import code_sha256, provenance
+from ptycho_plugin.provenance import code_sha256, file_source, provenance, run_source
 
 
 def test_it_says_what_made_a_result(tmp_path):
@@ -13,7 +13,7 @@ def test_it_says_what_made_a_result(tmp_path):
         options={"probe_modes": 1},
         frames=(0, 324),
         command=["ptycho", "reconstruct", "my scan.h5"],
-        source=source,
+        source=file_source(source),
     )
     assert json.loads(json.dumps(made_by)) == made_by
     assert made_by["options"] == {"probe_modes": 1}
@@ -24,7 +24,13 @@ def test_it_says_what_made_a_result(tmp_path):
     assert made_by["date"].endswith("+00:00")
 
 
-def test_without_a_file_there_is_no_source():
+def test_a_run_is_named_by_its_uid_and_where_it_is():
+    source = run_source("some-uid", "http://tiled.example.org")
+    made_by = provenance(options={}, frames=(0, 1), source=source)
+    assert made_by["source"] == {"run_uid": "some-uid", "tiled": "http://tiled.example.org"}
+
+
+def test_what_was_measured_live_names_no_source():
     assert provenance(options={}, frames=(0, 1))["source"] is None
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ptycho_plugin.callbacks import LiveReconstruction
+from ptycho_plugin.errors import InputError
 
 START = {"uid": "run-1", "time": 0.0, "ptycho": {"purpose": "scan"}}
 
@@ -27,7 +28,9 @@ def test_nothing_is_raised_into_the_scan(
 ) -> None:
     live(name, document)
     assert "could not be handled" in caplog.text
-    with pytest.raises(KeyError, match="no live reconstruction"):
+    with pytest.raises(
+        InputError, match=r"^no scan was started since this LiveReconstruction was subscribed: "
+    ):
         live.wait()
 
 
@@ -45,6 +48,10 @@ def test_a_worker_that_could_not_start_is_told_and_not_the_run_before(
     assert outcome.error is not None
     assert "could not be started" in outcome.error
     assert live.wait("run-1", timeout=60).uid == "run-1"
+    with pytest.raises(
+        InputError, match=r"^run run-0 is no scan that this LiveReconstruction has seen: give one of run-1, "
+    ):
+        live.wait("run-0")
 
 
 def test_a_document_that_cannot_be_spooled_is_told(live: LiveReconstruction) -> None:

@@ -9,7 +9,7 @@ import pytest
 from ptycho_plugin import cli
 from ptycho_plugin.errors import ReconstructionError
 from ptycho_plugin.io import write_dataset
-from ptycho_plugin.reconstruction import Progress
+from ptycho_plugin.reconstruction.result import Progress
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def engine(monkeypatch, small_result):
         report(Progress("difference map", 1, 300, len(dataset), 0.4))
         return small_result
 
-    monkeypatch.setattr("ptycho_plugin.reconstruction.reconstruct", reconstruct)
+    monkeypatch.setattr("ptycho_plugin.reconstruction.driver.reconstruct", reconstruct)
     return calls
 
 
@@ -84,7 +84,7 @@ def test_a_zone_plate_takes_its_place(ptycho, engine, tmp_path, small_scan):
     arguments = ("reconstruct", tmp_path / "scan.h5", "-o", tmp_path / "map.h5")
     status, _, stderr = ptycho(*arguments)
     assert status == 2
-    assert "holds no start probe (dataset 'probe0')" in stderr
+    assert "holds no start probe ('probe0' of a file" in stderr
     assert ptycho(*arguments, "--zone-plate", 200, 50, 40, -270)[0] == 0
     assert engine[0][0].probe.shape == (1, 16, 16)
 
@@ -108,13 +108,14 @@ def test_detector_marks_are_told(ptycho, engine, tmp_path, small_scan):
         (["{scan}", "-o", "{tmp}/none/map.h5"], "there is no folder"),
         (["{scan}", "-o", "{scan}"], "is the input file"),
         (["{tmp}/none.h5", "-o", "{tmp}/map.h5"], "is not a file"),
+        (["http://127.0.0.1:9?api_key=0", "-o", "{tmp}/map.h5"], "give the uid of its run, and the address"),
         (
             ["{scan}", "-o", "{tmp}/map.h5", "--difference-map", "0", "--maximum-likelihood", "0"],
             "no iterations",
         ),
         (
             ["{scan}", "-o", "{tmp}/map.h5", "--zone-plate", "0", "50", "0", "0"],
-            "diameter: Input should be greater than 0",
+            "--zone-plate 0 50 0 0: ZonePlate: diameter = 0.0 cannot be used: Input should be greater than 0",
         ),
         (
             ["{scan}", "-o", "{tmp}/map.h5", "--zone-plate", "200", "50", "300", "0"],
@@ -138,7 +139,7 @@ def test_an_engine_that_diverges_leaves_no_file(ptycho, monkeypatch, scan_file, 
     def diverge(*_args):
         raise ReconstructionError("the difference map diverged")
 
-    monkeypatch.setattr("ptycho_plugin.reconstruction.reconstruct", diverge)
+    monkeypatch.setattr("ptycho_plugin.reconstruction.driver.reconstruct", diverge)
     status, _, stderr = ptycho("reconstruct", scan_file, "-o", tmp_path / "map.h5")
     assert (status, stderr) == (2, "ptycho: the difference map diverged\n")
     assert [path.name for path in tmp_path.iterdir()] == ["scan.h5"]
@@ -148,7 +149,7 @@ def test_an_interrupt_ends_it_quietly(ptycho, monkeypatch, scan_file, tmp_path):
     def interrupt(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ptycho_plugin.reconstruction.reconstruct", interrupt)
+    monkeypatch.setattr("ptycho_plugin.reconstruction.driver.reconstruct", interrupt)
     status, stdout, stderr = ptycho("reconstruct", scan_file, "-o", tmp_path / "map.h5")
     assert (status, stdout) == (130, "")
     assert "Traceback" not in stderr

@@ -24,6 +24,7 @@ def test_the_scan_of_a_file_is_the_beamlines_own(small_scan: Any, store: Any, tm
     np.testing.assert_array_equal(store.mask("mask-0"), small_scan.mask)
     assert beamline.start_probe == "probe-0"
     assert beamline.detector.mask_version.get() == "mask-0"
+    assert beamline.slit_gaps_um is None
 
 
 def test_without_calibrations_there_is_no_start_probe(small_scan: Any, tmp_path: Path) -> None:

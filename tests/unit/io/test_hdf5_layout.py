@@ -76,7 +76,7 @@ def test_all_missing_datasets_are_named_at_once(scan_file):
         ("diffraction", np.full((12, 16, 16), -1), "excludes every pixel"),
         ("diffraction", np.zeros((11, 16, 16)), "11 frames but positions of shape"),
         ("diffraction", np.zeros((0, 16, 16)), "there is no frame"),
-        ("diffraction", np.zeros((12, 4, 4)), "too small"),
+        ("diffraction", np.zeros((12, 4, 4)), "frame_side = 4 cannot be used"),
         ("diffraction", b"text", "not a dataset of the expected numbers"),
         ("positions", np.zeros((2, 12)), "one \\(row, column\\) for each frame"),
         ("positions", np.full((12, 2), np.nan), "not a finite number"),

@@ -18,6 +18,7 @@ def test_a_result_file_holds_everything_with_its_units(tmp_path, small_result):
         np.testing.assert_allclose(file["phase"], np.angle(small_result.object), rtol=1e-6)
         np.testing.assert_allclose(file["amplitude"], np.abs(small_result.object), rtol=1e-6)
         assert file["phase"].dtype == file["amplitude"].dtype == np.float32
+        np.testing.assert_array_equal(file["trusted"], small_result.trusted, strict=True)
         assert np.array_equal(file["positions"], small_result.positions)
         assert dict(file["positions"].attrs) == {"units": "m", "columns": "y,x"}
         assert np.array_equal(file["positions_px"], small_result.positions_px)

@@ -70,6 +70,7 @@ def test_the_mask_of_the_background_is_named_by_the_next_scan(
     assert ScanMetadata.from_start(documents.of("start")[0]).purpose == "background"
     assert_as_before(beamline, world)
 
+    store.keep_run(documents.of("start")[0])
     engine(ptycho_scan(beamline, trajectory=SMALL, background_run=uid))
     scan = ScanMetadata.from_start(documents.of("start")[1])
     assert (scan.mask_version, scan.background_run) == ("mask-0", uid)

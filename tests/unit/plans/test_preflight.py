@@ -47,7 +47,9 @@ def published() -> PlannedScan:
 def test_the_published_scan_passes(published: PlannedScan) -> None:
     report = preflight(published)
     report.raise_refusals()
-    assert {finding.level for finding in report.findings} == {"ok"}
+    stated = {finding.name for finding in report.of_level("info")}
+    assert stated == {"oversampling", "trigger_period", "depth_of_focus", "dose", "duration", "data_volume"}
+    assert len(report.of_level("ok")) == len(CHECKS) - len(stated)
     values = {finding.name: finding.value for finding in report.findings}
     assert values["oversampling"] == pytest.approx(2.9, abs=0.05)
     assert values["probe_size"] == pytest.approx(1.79, abs=0.03)
@@ -75,6 +77,11 @@ BREAKAGES = {
     "travel": ({"points_um": FAR_POINTS}, "50.500 um along the columns", "limit is 50.000 um"),
     "probe_size": ({"probe": WIDE_PROBE}, "99 % of the probe is within 2.96 um", "is 2.60 um"),
     "overlap": ({"step_um": 0.6}, "the largest step is 0.600 um", r"is 0\.531 um"),
+    "no_photon": (
+        {"photons_per_frame": 5e-3, "exposure_s": 1e-9},
+        r"the brightest pixel counts 2\.5e-06 in",
+        "1 is the least: expose longer",
+    ),
     "counter": ({"photons_per_frame": 3e9}, r"counts 14956\d\d in an exposure", "ends at 1048575"),
     "count_rate": ({"exposure_s": 1e-4}, r"counts 49853\d\d a second", "from 1000000 a second"),
     "trigger_period": ({"trigger_period_s": 0.202}, "take 203.0 ms", "trigger period is 202.0 ms"),
@@ -143,12 +150,40 @@ def test_a_crop_off_the_detector_is_refused(published: PlannedScan) -> None:
 def test_a_stage_without_limits_goes_anywhere(published: PlannedScan) -> None:
     report = preflight(replace(published, points_um=FAR_POINTS * 1e6, travel_um=((0.0, 0.0), (0.0, 0.0))))
     assert not report.of_level("refusal")
+    assert "travel" in {finding.name for finding in report.of_level("info")}
 
 
 def test_a_limit_below_is_held_too(published: PlannedScan) -> None:
     report = preflight(replace(published, points_um=-FAR_POINTS))
     with pytest.raises(PreflightRefusal, match=r"-50\.500 um along the columns.* -50\.000 um"):
         report.raise_refusals()
+
+
+def test_faint_light_is_a_small_number_and_no_zero(published: PlannedScan) -> None:
+    findings = preflight(replace(published, photons_per_frame=3e3, exposure_s=1000.0)).findings
+    sentences = {finding.name: finding.sentence for finding in findings if finding.level == "ok"}
+    assert "counts 1.5 in an exposure" in sentences["counter"]
+    assert "counts 0.0015 a second" in sentences["count_rate"]
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "sentence"),
+    [
+        ({}, "duration", "324 points take 1.1 min"),
+        ({"exposure_s": 0.02}, "duration", "324 points take 7.45 s"),
+        ({"exposure_s": 100.0}, "duration", "324 points take 9 h"),
+        ({"exposure_s": 1e4}, "duration", "324 points take 37.5 d"),
+        ({}, "dose", "is about 27.3 kGy in PMMA"),
+        ({"photons_per_frame": 1e8}, "dose", "is about 2.73 MGy in PMMA"),
+        ({"photons_per_frame": 1e4}, "dose", "is about 273 Gy in PMMA"),
+    ],
+)
+def test_durations_and_doses_are_in_a_unit_of_their_size(
+    published: PlannedScan, change: dict[str, Any], name: str, sentence: str
+) -> None:
+    findings = preflight(replace(published, **change)).findings
+    (stated,) = [finding.sentence for finding in findings if finding.name == name]
+    assert sentence in stated
 
 
 def test_a_single_point_has_a_dose(published: PlannedScan) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from bluesky import RunEngine
 
-from ptycho_plugin.errors import InputError, PreflightRefusal
+from ptycho_plugin.errors import InputError, PreflightRefusal, PublishingError
 from ptycho_plugin.metadata import ScanMetadata, StoredProbe
-from ptycho_plugin.plans import ptycho_scan
+from ptycho_plugin.plans import background_frames, find_beam_centre, probe_calibration, ptycho_scan
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.trajectory import ConcentricRings, RecordedPositions
 
@@ -34,8 +34,9 @@ def test_a_run_says_all_that_a_reconstruction_needs(
     engine: RunEngine, documents: Any, make_beamline: Any, store: Any
 ) -> None:
     beamline = make_beamline(calibrations=store)
-    version = store.store_mask(np.ones((60, 52), bool))
-    beamline.detector.mask_version.set(version).wait(timeout=5)
+    (background,) = engine(background_frames(beamline, frames=1))
+    store.keep_run(documents.of("start")[0])
+    documents.clear()
     beamline.attenuator.set(0.5).wait(timeout=5)
     options = ReconstructionOptions(difference_map_iterations=7)
     plan = ptycho_scan(
@@ -44,7 +45,7 @@ def test_a_run_says_all_that_a_reconstruction_needs(
         centre_um=(1.0, -2.0),
         exposure_s=0.1,
         options=options,
-        background_run="some-run",
+        background_run=background,
     )
     engine(plan)
     assert ScanMetadata.from_start(documents.of("start")[0]) == ScanMetadata(
@@ -59,8 +60,8 @@ def test_a_run_says_all_that_a_reconstruction_needs(
         photons_per_frame=1e5 * 0.1 * 0.5,
         probe=beamline.optic,
         optic=beamline.optic,
-        mask_version=version,
-        background_run="some-run",
+        mask_version=beamline.detector.mask_version.get(),
+        background_run=background,
         options=options,
     )
     (descriptor,) = [doc for doc in documents.of("descriptor") if doc["name"] == "primary"]
@@ -69,6 +70,35 @@ def test_a_run_says_all_that_a_reconstruction_needs(
     (baseline,) = documents.events("baseline")
     assert baseline["data"]["attenuator_transmission"] == 0.5
     assert baseline["data"]["coarse_y"] == 0.0
+
+
+def test_events_say_what_was_counted_about_the_beam(
+    engine: RunEngine, documents: Any, make_beamline: Any
+) -> None:
+    engine(ptycho_scan(make_beamline(), trajectory=SMALL))
+    (descriptor,) = [doc for doc in documents.of("descriptor") if doc["name"] == "primary"]
+    configuration = descriptor["configuration"]["pilatus"]["data"]
+    assert [configuration[f"pilatus_roi_{name}"] for name in ("side", "first_row", "first_column")] == [
+        48,
+        6,
+        2,
+    ]
+    assert descriptor["hints"]["pilatus"] == {"fields": ["pilatus_roi_counts"]}
+    counts = [event["data"]["pilatus_roi_counts"] for event in documents.events()]
+    assert counts == [48 * 48 * number for number in range(1, 1 + len(SMALL.offsets_um()))]
+
+
+@pytest.mark.parametrize("plan", [background_frames, find_beam_centre])
+def test_a_region_of_interest_off_the_detector_is_told_before_the_shutter_opens(
+    engine: RunEngine, documents: Any, make_beamline: Any, world: Any, store: Any, plan: Any
+) -> None:
+    beamline = make_beamline(calibrations=store)
+    beamline.detector.beam_centre_row.set(20).wait(timeout=5)
+    with pytest.raises(InputError, match=r"48 x 48 px crop about beam centre \(20\.0, 26\.0\) leaves"):
+        engine(plan(beamline))
+    assert not documents.of("start")
+    assert not world.exposures
+    assert not world.is_open
 
 
 def test_the_centre_moves_the_trajectory(engine: RunEngine, make_beamline: Any, world: Any) -> None:
@@ -157,11 +187,76 @@ def test_a_probe_of_another_energy_is_refused(
     assert not documents.of("start")
 
 
+@pytest.mark.parametrize("plan", [ptycho_scan, probe_calibration])
+def test_a_background_that_is_none_is_refused(
+    engine: RunEngine, documents: Any, make_beamline: Any, world: Any, store: Any, plan: Any
+) -> None:
+    beamline = make_beamline(calibrations=store)
+    (scan,) = engine(ptycho_scan(beamline, trajectory=SMALL))
+    store.keep_run(documents.of("start")[0])
+    documents.clear()
+    world.exposures.clear()
+    with pytest.raises(PublishingError, match="no run nothing"):
+        engine(plan(beamline, background_run="nothing"))
+    with pytest.raises(InputError, match=f"run {scan} is of purpose 'scan' and no background"):
+        engine(plan(beamline, background_run=scan))
+    assert not documents.of("start")
+    assert not world.exposures
+    assert not world.is_open
+
+
+@pytest.mark.parametrize(
+    ("change", "shape", "sentence"),
+    [
+        (
+            {"energy_eV": 7000.0},
+            (60, 52),
+            "energy 7000 eV, the scan 6199.21 eV: take background_frames",
+        ),
+        ({"distance": 2.0}, (60, 52), "distance 2 m, the scan 2.236 m"),
+        ({"detector_pixel": 75e-6}, (60, 52), "window 5.9[0-9]*e-06 m, the scan 2.6e-06 m"),
+        ({}, (52, 60), r"frames of shape \(52, 60\), the scan of shape \(60, 52\)"),
+    ],
+)
+def test_a_background_measured_otherwise_is_refused(
+    engine: RunEngine,
+    documents: Any,
+    make_beamline: Any,
+    world: Any,
+    store: Any,
+    change: dict[str, float],
+    shape: tuple[int, int],
+    sentence: str,
+) -> None:
+    beamline = make_beamline(calibrations=store)
+    (uid,) = engine(background_frames(beamline, frames=1))
+    measured = ScanMetadata.from_start(documents.of("start")[0])
+    geometry = measured.geometry.model_copy(update=change)
+    store.runs[uid] = measured.model_copy(update={"geometry": geometry}), shape
+    world.exposures.clear()
+    with pytest.raises(InputError, match=f"background run {uid} has {sentence}"):
+        engine(ptycho_scan(beamline, trajectory=SMALL, background_run=uid))
+    assert not world.exposures
+
+
+def test_the_background_of_another_crop_is_accepted(
+    engine: RunEngine, documents: Any, make_beamline: Any, store: Any
+) -> None:
+    beamline = make_beamline(calibrations=store)
+    (uid,) = engine(background_frames(beamline, frames=1))
+    store.keep_run(documents.of("start")[0])
+    smaller = make_beamline(calibrations=store, geometry=beamline.geometry.with_frame_side(40))
+    engine(ptycho_scan(smaller, trajectory=SMALL, background_run=uid))
+    assert ScanMetadata.from_start(documents.of("start")[1]).background_run == uid
+
+
 def test_a_beamline_without_probe_says_what_to_do(engine: RunEngine, make_beamline: Any) -> None:
     with pytest.raises(InputError, match="no zone plate to model a probe from"):
         engine(ptycho_scan(make_beamline(optic=None)))
     with pytest.raises(InputError, match="no calibrations"):
         engine(ptycho_scan(make_beamline(), probe="latest"))
+    with pytest.raises(InputError, match="no calibrations to find a probe, a mask or a background in"):
+        engine(ptycho_scan(make_beamline(), background_run="some-run"))
 
 
 def test_an_unwritable_folder_is_told_before_the_shutter_opens(

@@ -102,3 +102,14 @@ def test_with_photon_noise_the_error_falls_and_stays_down(known_estimate, known_
     errors = [engine.step(update_probe=True) for _ in range(150)]
     assert errors[-1] < errors[0] / 50
     assert max(errors[60:]) == errors[60]
+
+
+def test_where_there_is_no_light_the_object_is_1(noiseless_block, processor):
+    """Exit waves know the product only: unlit, the object could fall while the probe's rim rose."""
+    probe = np.zeros((2, 16, 16), np.complex64)
+    probe[0, 6:10, 6:10] = 10
+    map_ = DifferenceMap(Estimate(np.full((16, 16), 5, np.complex64), probe), processor)
+    map_.add([noiseless_block], power=1600.0)
+    for _ in range(200):
+        map_.step(update_probe=False)
+    np.testing.assert_allclose(map_.estimate.object[0], 1, atol=1e-3)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from ptycho_plugin.errors import InputError, ReconstructionError
-from ptycho_plugin.reconstruction import Reconstruction, ReconstructionOptions, parallel, reconstruct
+from ptycho_plugin.reconstruction import parallel
+from ptycho_plugin.reconstruction.driver import Reconstruction, reconstruct
 from ptycho_plugin.reconstruction.machine import Namespace, Processor
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
 
 SHORT = ReconstructionOptions(difference_map_iterations=80, maximum_likelihood_iterations=40)
 TINY = ReconstructionOptions(difference_map_iterations=6, maximum_likelihood_iterations=4)

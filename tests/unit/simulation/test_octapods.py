@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.materials import CDS, CDSE, PMMA, Material
 from ptycho_plugin.simulation.octapods import (
     CUBE_CORNERS,
@@ -66,7 +66,7 @@ def test_an_octapod_holds_as_much_as_the_union_of_its_pods_and_core(thickness):
 
 
 def test_pods_that_do_not_leave_the_core_are_refused():
-    with pytest.raises(ValidationError, match="do not leave a core of 12 nm"):
+    with pytest.raises(InputError, match="do not leave a core of 12 nm"):
         OctapodFilm(pod_length_nm=6.0)
 
 

@@ -1,0 +1,1 @@
+"""How fast, how small and how true the engines are: ``python -m benchmarks.engines``."""

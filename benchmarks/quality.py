@@ -1,0 +1,128 @@
+"""How close reconstructions come to the truth, by the scorer that the peers were judged by."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.cases import POSITION_ERROR_M, Case, harder_case
+from benchmarks.report import Figure
+from ptycho_plugin.errors import ReconstructionError
+from ptycho_plugin.reconstruction.driver import reconstruct
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+
+WANTED = {
+    "phase_error": "<= 0.32",
+    "phase_error_smooth": "<= 0.08",
+    "half_bit_nm": "",
+    "frc_05_nm": "<= 16.4",
+    "modulus_over_truth": "0.99 to 1.01",
+}
+LOW_DOSE = 0.1
+"""Share of the standard case's photons."""
+RECIPE = ReconstructionOptions(difference_map_iterations=200, maximum_likelihood_iterations=300)
+QUICK_RECIPE = ReconstructionOptions(difference_map_iterations=4, maximum_likelihood_iterations=4)
+FOR_THE_HARDER_CASE = {"probe_modes": 2, "position_tolerance": 3 * POSITION_ERROR_M}
+
+
+class Scorer:
+    """The functions of a file ``score.py``.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._names = runpy.run_path(str(path))
+
+    def scores(
+        self, object_: NDArray[np.complex64], corners_px: NDArray[np.float64], case: Case
+    ) -> dict[str, float]:
+        """Return the four scores, and the object's mean modulus over the truth's where they are taken.
+
+        Parameters
+        ----------
+        object_ : ndarray, (row, column), complex64
+        corners_px : ndarray, (frame, 2), float64
+            Top-left pixel of each frame's patch in it.
+        case : Case
+        """
+        pixel = case.scan.geometry.object_pixel
+        placed = _placed(object_, corners_px, case)
+        half = round(self._names["FIELD_M"] / pixel / 2)
+        field = tuple(slice(side // 2 - half, side // 2 + half) for side in case.truth.shape)
+        scores = self._names["score"](placed, case.truth, pixel)
+        scores["modulus_over_truth"] = float(np.abs(placed[field]).mean() / np.abs(case.truth[field]).mean())
+        return {name: scores[name] for name in WANTED}
+
+
+def standard_figures(case: Case, scorer: Scorer, seeds: int, *, quick: bool) -> Iterator[Figure]:
+    """Yield scores of the standard case, its own counts and others of the same truth."""
+    counts = [case, *(case.counted(seed) for seed in range(1, seeds))]
+    options = QUICK_RECIPE if quick else RECIPE
+    yield Figure(
+        "chi_square_of_counts", case.chi_square(), "1", "counts against the truth they are said to have"
+    )
+    yield from _figures("", counts, scorer, options, WANTED)
+
+
+def other_figures(case: Case, gaps: NDArray[np.bool_], scorer: Scorer, *, quick: bool) -> Iterator[Figure]:
+    """Yield scores of the standard case at a tenth of the dose, and of the harder case.
+
+    Parameters
+    ----------
+    case : Case
+        Standard.
+    gaps : ndarray of bool, (side, side)
+        Mask, with module gaps, of the harder case.
+    scorer : Scorer
+    quick : bool
+    """
+    options = QUICK_RECIPE if quick else RECIPE
+    yield from _figures("low_dose_", [case.counted(1, LOW_DOSE)], scorer, options, {})
+    harder = harder_case(case.scan.geometry.frame_side, gaps)
+    yield from _figures("harder_", [harder], scorer, options.model_copy(update=FOR_THE_HARDER_CASE), {})
+
+
+def _figures(
+    prefix: str,
+    cases: Sequence[Case],
+    scorer: Scorer,
+    options: ReconstructionOptions,
+    wanted: dict[str, str],
+) -> Iterator[Figure]:
+    try:
+        results = [reconstruct(case.scan, options) for case in cases]
+    except ReconstructionError as error:
+        yield from (Figure(prefix + name, None, wanted.get(name, ""), str(error)) for name in WANTED)
+        return
+    scores = [
+        scorer.scores(result.object, result.positions_px, case)
+        for result, case in zip(results, cases, strict=True)
+    ]
+    for name in WANTED:
+        values = [score[name] for score in scores]
+        remark = f"{min(values):.4g} to {max(values):.4g}" if len(values) > 1 else "one seed"
+        yield Figure(prefix + name, median(values), wanted.get(name, ""), remark)
+    seconds, residuals = ([getattr(result, name) for result in results] for name in ("seconds", "residual"))
+    iterations = f"{options.difference_map_iterations} + {options.maximum_likelihood_iterations} iterations"
+    remark = f"{iterations}, R = {median(residuals):.4f}"
+    yield Figure(f"{prefix}recipe_seconds", median(seconds), remark=remark)
+
+
+def _placed(
+    object_: NDArray[np.complex64], corners_px: NDArray[np.float64], case: Case
+) -> NDArray[np.complex64]:
+    """Return the object in the truth's frame, as the scorer's own command lays it."""
+    row, column = np.rint((case.positions_px - corners_px).mean(axis=0)).astype(int)
+    placed = np.ones_like(case.truth)
+    top, left = max(row, 0), max(column, 0)
+    bottom, right = np.minimum(placed.shape, np.add(object_.shape, (row, column)))
+    placed[top:bottom, left:right] = object_[top - row : bottom - row, left - column : right - column]
+    return placed

@@ -1,0 +1,127 @@
+"""How long an iteration takes, and how long the way to the best peer's quality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks.cases import Case, empty_scan
+from benchmarks.floor import Floor
+from benchmarks.quality import Scorer
+from benchmarks.report import Figure
+from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.reconstruction.driver import Reconstruction, reconstruct
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.result import Progress
+
+PEERS_PHASE_ERROR = 0.396
+"""Of the best peer after its whole recipe."""
+RECIPE = ReconstructionOptions(difference_map_iterations=10, maximum_likelihood_iterations=200)
+"""The fastest known way to the peers' quality."""
+ITERATIONS_PER_SCORE = 5
+
+
+class IterationTimes:
+    """Takes the time of each iteration, and does something else between two of them.
+
+    Parameters
+    ----------
+    between : callable
+        Is not counted.
+    """
+
+    def __init__(self, between: Callable[[], object]) -> None:
+        self._between = between
+        self._began = perf_counter()
+        self._seconds: dict[str, list[float]] = {"difference map": [], "maximum likelihood": []}
+
+    def of(self, scan: PtychoDataset, iterations: int) -> tuple[float, float]:
+        """Return the medians, in seconds, of a difference-map and a maximum-likelihood iteration.
+
+        Parameters
+        ----------
+        scan : PtychoDataset
+        iterations : int
+            Of each engine.
+        """
+        options = ReconstructionOptions(
+            difference_map_iterations=iterations,
+            maximum_likelihood_iterations=iterations,
+            probe_update_starts=0,
+        )
+        reconstruct(scan, options, self._note)
+        difference_map, likelihood = (median(taken) for taken in self._seconds.values())
+        return difference_map, likelihood
+
+    def _note(self, progress: Progress) -> None:
+        self._seconds[progress.engine].append(perf_counter() - self._began)
+        self._between()
+        self._began = perf_counter()
+
+
+def warm_up(side: int) -> None:
+    """Compile the kernels and plan the transforms of frames of some side."""
+    options = ReconstructionOptions(difference_map_iterations=4, maximum_likelihood_iterations=4)
+    reconstruct(empty_scan(12, side), options)
+
+
+def iteration_figures(case: Case, iterations: int) -> Iterator[Figure]:
+    """Yield each engine's iteration over the floor, on the pixel grid and off it."""
+    scan = case.scan
+    jitter_px = np.random.default_rng(0).uniform(-0.5, 0.5, scan.positions.shape)
+    off_grid = replace(scan, positions=scan.positions + jitter_px * scan.geometry.object_pixel)
+    for suffix, timed, slower in (("", scan, 1.0), ("_offgrid", off_grid, 2.0)):
+        floor = Floor(len(scan), scan.geometry.frame_side)
+        difference_map, likelihood = IterationTimes(floor.run).of(timed, iterations)
+        remark = f"floor {1e3 * floor.seconds:.1f} ms, {iterations} iterations"
+        for name, seconds, wanted in (("dm", difference_map, 1.8), ("ml", likelihood, 4.0)):
+            yield Figure(
+                f"{name}{suffix}_over_floor",
+                seconds / floor.seconds,
+                f"<= {wanted * slower:g}",
+                f"{1e3 * seconds:.0f} ms; {remark}",
+            )
+
+
+def peer_quality_figure(case: Case, scorer: Scorer, options: ReconstructionOptions = RECIPE) -> Figure:
+    """Return the time, over the floor, from the start probe to the peers' phase error.
+
+    Frames and positions are in memory. What is asked for the score is not counted.
+    """
+    scan, side = case.scan, case.scan.geometry.frame_side
+    warm_up(side)
+    floor = Floor(len(scan), side)
+    seconds, began = 0.0, perf_counter()
+    reconstruction = Reconstruction(scan.geometry, scan.probe, scan.positions, options)
+    reconstruction.add(scan.intensities(), scan.positions)
+
+    def watch(progress: Progress) -> None:
+        nonlocal seconds, began
+        seconds += perf_counter() - began
+        floor.run()
+        if progress.iteration % ITERATIONS_PER_SCORE == 0:
+            result = reconstruction.result()
+            error = scorer.scores(result.object, result.positions_px, case)["phase_error"]
+            if error <= PEERS_PHASE_ERROR:
+                raise _Reached(progress.iteration, error)
+        began = perf_counter()
+
+    recipe = f"{options.difference_map_iterations} difference-map iterations, then maximum likelihood"
+    try:
+        reconstruction.finish(watch)
+    except _Reached as reached:
+        remark = f"{seconds:.1f} s, {reached}; {recipe}"
+        return Figure("to_peer_quality_over_floor", seconds / floor.seconds, "<= 400", remark)
+    remark = f"not within {options.iterations} iterations; {recipe}"
+    return Figure("to_peer_quality_over_floor", None, "<= 400", remark)
+
+
+class _Reached(Exception):
+    """Ends a reconstruction that is good enough."""
+
+    def __init__(self, iterations: int, error: float) -> None:
+        super().__init__(f"phase error {error:.3f} after {iterations} iterations")

@@ -1,0 +1,66 @@
+"""Positions and intensities of frames against what they were simulated with."""
+
+import numpy as np
+import pytest
+
+from ptycho_plugin.reconstruction.driver import reconstruct
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+
+RECIPE = {"difference_map_iterations": 20, "maximum_likelihood_iterations": 120}
+ERROR_PX = 0.7
+
+
+def rms_px(positions, scan):
+    off = positions / scan.geometry.object_pixel - scan.positions_px
+    return float(np.sqrt(np.mean((off - off.mean(axis=0)) ** 2)))
+
+
+@pytest.fixture
+def wrong_positions(known_scan):
+    rng = np.random.default_rng(4)
+    moved = known_scan.positions_px + rng.normal(0, ERROR_PX, known_scan.positions_px.shape)
+    return moved * known_scan.geometry.object_pixel
+
+
+def test_positions_are_found_again(known_scan, wrong_positions, phase_error):
+    pixel = known_scan.geometry.object_pixel
+    dataset = known_scan.dataset(positions=wrong_positions)
+    trusting = reconstruct(dataset, ReconstructionOptions(**RECIPE))
+    refined = reconstruct(dataset, ReconstructionOptions(**RECIPE, position_tolerance=4 * ERROR_PX * pixel))
+    assert rms_px(trusting.positions, known_scan) > 0.9 * ERROR_PX
+    assert rms_px(refined.positions, known_scan) < 0.15
+    assert refined.residual < 0.5 * trusting.residual
+    assert phase_error(refined, known_scan) < 0.5 * phase_error(trusting, known_scan)
+    np.testing.assert_array_equal(refined.positions_measured, wrong_positions)
+    np.testing.assert_allclose(np.ptp(refined.positions / pixel - refined.positions_px, axis=0), 0, atol=1e-6)
+
+
+def test_no_position_leaves_its_tolerance(known_scan, wrong_positions):
+    pixel = known_scan.geometry.object_pixel
+    options = ReconstructionOptions(**RECIPE, position_tolerance=0.3 * pixel)
+    refined = reconstruct(known_scan.dataset(positions=wrong_positions), options)
+    way_px = np.linalg.norm(refined.positions - refined.positions_measured, axis=1) / pixel
+    assert 0.29 < way_px.max() < 0.3 + 1e-6
+
+
+def test_right_positions_stay(known_scan, phase_error):
+    dataset = known_scan.dataset()
+    trusting = reconstruct(dataset, ReconstructionOptions(**RECIPE))
+    tolerance = 3 * known_scan.geometry.object_pixel
+    refined = reconstruct(dataset, ReconstructionOptions(**RECIPE, position_tolerance=tolerance))
+    assert rms_px(refined.positions, known_scan) < 0.05
+    assert phase_error(refined, known_scan) < 1.2 * phase_error(trusting, known_scan)
+
+
+def test_intensities_are_found(known_scan):
+    rng = np.random.default_rng(6)
+    beam = rng.uniform(0.7, 1.3, len(known_scan.frames))
+    beam /= beam.mean()
+    frames = rng.poisson(known_scan.frames * beam[:, None, None]).astype(np.int32)
+    dataset = known_scan.dataset(frames=frames)
+    steady = reconstruct(dataset, ReconstructionOptions(**RECIPE))
+    refined = reconstruct(dataset, ReconstructionOptions(**RECIPE, refine_intensities=True))
+    np.testing.assert_array_equal(steady.intensities, 1)
+    # What changes slowly from frame to frame the object's modulus explains almost as well.
+    assert np.std(refined.intensities / beam) < 0.2 * np.std(beam)
+    assert refined.residual < 0.5 * steady.residual
