@@ -7,7 +7,8 @@ equation 19); the curvature is its expectation over the noise. Intensities have 
 Frames cannot tell some changes of all positions from changes of object and probe: a common shift at
 all, a common scale or shear hardly, since a defocused probe takes it up. So what all frames move
 together by is removed: the stage is trusted with its zero and its axes, and each frame within a
-tolerance. The refinement explains scatter; it cannot bend the object.
+tolerance. The refinement explains scatter; it cannot bend the object. Nor can it tell a slow trend of
+the beam over the scan from one of the object's modulus: only the scatter of intensities is found.
 """
 
 from __future__ import annotations
