@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from benchmarks.simulate import expected_frames, propagator
+from benchmarks.simulate import expected_frames
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.io.reader import read_dataset
-from ptycho_plugin.optics import ZonePlate
+from ptycho_plugin.optics import ZonePlate, fresnel_factors
 from ptycho_plugin.simulation.diffraction import OVERSAMPLING, downsample, fine_geometry
 from ptycho_plugin.simulation.octapods import OctapodFilm
 from ptycho_plugin.trajectory import ConcentricRings
@@ -123,7 +123,7 @@ def harder_case(side: int, mask: NDArray[np.bool_]) -> Case:
     # the slab's middle stands where the standard case's thin film does
     to_first = (SLABS - 1) / 2 * distance
     modes = _partly_coherent(ZonePlate(defocus=270e-6 - to_first).probe(fine, PHOTONS)[0])
-    step = propagator(fine.frame_side, fine.object_pixel, fine.wavelength, distance)
+    step = fresnel_factors(fine.frame_side, fine.object_pixel, fine.wavelength, distance)
     expected = expected_frames(slices, modes, OVERSAMPLING * (nominal + error), side, step)
     expected += np.float32(BACKGROUND_COUNTS)
     return Case(_scan(geometry, expected, nominal, mask), truth, nominal + error, expected)

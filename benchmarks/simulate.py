@@ -30,7 +30,7 @@ def expected_frames(
     side : int
         Rows, and columns, of the middle of the far field that is kept: at most n.
     between_slices : ndarray, (n, n), complex64, optional
-        Factors, in the transform's order, that bring a wave from one slice to the next: `propagator`.
+        Factors, in the transform's order, that bring a wave from one slice to the next: `fresnel_factors`.
 
     Returns
     -------
@@ -53,10 +53,3 @@ def expected_frames(
 
     with ThreadPoolExecutor() as pool:
         return np.stack(list(pool.map(frame, corners_px)))
-
-
-def propagator(n: int, pixel: float, wavelength: float, distance: float) -> NDArray[np.complex64]:
-    """Return the Fresnel factors ``(n, n)``, in the transform's order, of a distance in metres."""
-    frequency2 = fft.fftfreq(n, pixel) ** 2
-    phase = -np.pi * wavelength * distance * (frequency2[:, None] + frequency2)
-    return np.exp(1j * phase).astype(np.complex64)

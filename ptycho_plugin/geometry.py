@@ -1,4 +1,4 @@
-"""The far-field scattering geometry: what the detector's pixels mean at the sample.
+"""The scattering geometry: what the detector's pixels mean at the sample.
 
 Everything is in SI units (metres, radians); the photon energy is in eV and says so.
 """
@@ -22,15 +22,16 @@ WAVELENGTH_RANGE = (
 )
 DISTANCE_RANGE = (1e-3, 1e3)
 DETECTOR_PIXEL_RANGE = (1e-6, 1e-3)
-"""Far-field ptychography is within all of them: a number outside is in another unit."""
+FOCUS_RANGE = (1e-6, 10.0)
+"""Ptychography is within all of them: a number outside is in another unit."""
 
 
 def _within(limits: tuple[float, float], remedy: str) -> AfterValidator:
     """Return a check that finds slips of the unit."""
     low, high = limits
 
-    def check(value: float) -> float:
-        if not low <= value <= high:
+    def check(value: float | None) -> float | None:
+        if value is not None and not low <= value <= high:
             raise ValueError(f"give {remedy}, between {low:g} and {high:g}")
         return value
 
@@ -38,7 +39,7 @@ def _within(limits: tuple[float, float], remedy: str) -> AfterValidator:
 
 
 class Geometry(CheckedModel):
-    """Energy, distance and detector of a far-field measurement with square frames.
+    """Energy, distance and detector of a measurement with square frames.
 
     Parameters
     ----------
@@ -50,6 +51,9 @@ class Geometry(CheckedModel):
         Pitch of the (square) detector pixels, in metres.
     frame_side : int
         Rows, and columns, of one cropped frame.
+    focus_to_sample : float, optional
+        From the focus downstream to the sample, in metres, where the detector sees the sample's
+        magnified near field; left out in the far field.
     """
 
     energy_eV: Annotated[
@@ -62,6 +66,9 @@ class Geometry(CheckedModel):
         float, _within(DETECTOR_PIXEL_RANGE, "metres, e.g. 172e-6"), Field(json_schema_extra={"units": "m"})
     ]
     frame_side: Annotated[int, Field(ge=8)]
+    focus_to_sample: Annotated[
+        float | None, _within(FOCUS_RANGE, "metres, e.g. 3.65e-3"), Field(json_schema_extra={"units": "m"})
+    ] = None
 
     @classmethod
     def from_wavelength(
@@ -81,13 +88,30 @@ class Geometry(CheckedModel):
         return PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M / self.energy_eV
 
     @property
+    def magnification(self) -> float:
+        """Of the sample's shadow on the detector: 1 in the far field, where there is none."""
+        return 1.0 if self.focus_to_sample is None else 1 + self.distance / self.focus_to_sample
+
+    @property
+    def effective_distance(self) -> float:
+        """Distance in metres at which a parallel beam makes the near field that is seen magnified.
+
+        Notes
+        -----
+        z / M: Paganin, Coherent X-Ray Optics, equation 1.41, the Fresnel scaling theorem.
+        """
+        return self.distance / self.magnification
+
+    @property
     def illuminated_field(self) -> float:
-        """Side of the window that one frame can describe, lambda z / pixel, in metres."""
+        """Side of the window that one frame can describe, in metres: lambda z / pixel in the far field."""
+        if self.focus_to_sample is not None:
+            return self.frame_side * self.detector_pixel / self.magnification
         return self.wavelength * self.distance / self.detector_pixel
 
     @property
     def object_pixel(self) -> float:
-        """Side of one reconstructed pixel, lambda z / (N pixel), in metres."""
+        """Side of one reconstructed pixel in metres: lambda z / (N pixel) in the far field."""
         return self.illuminated_field / self.frame_side
 
     @property

@@ -1,4 +1,4 @@
-"""The illumination: a Fresnel zone plate's probe, how far from focus one is, and how wide."""
+"""The illumination: a zone plate's probe, how far from focus one is, how wide; and free space."""
 
 from __future__ import annotations
 
@@ -175,3 +175,42 @@ def enclosing_diameter(probe: NDArray[np.complexfloating], fraction: float, pixe
     order = np.argsort(radius)
     enclosed = np.cumsum(intensity.ravel()[order]) / total
     return float(2 * pixel * radius[order][min(int(np.searchsorted(enclosed, fraction)), radius.size - 1)])
+
+
+def fresnel_factors(side: int, pixel: float, wavelength: float, distance: float) -> NDArray[np.complex64]:
+    """Return the factors of a wave's transform that propagate it through free space.
+
+    Parameters
+    ----------
+    side : int
+        Rows and columns of the wave.
+    pixel, wavelength, distance : float
+        In metres; a negative distance is upstream.
+
+    Returns
+    -------
+    ndarray, (side, side), complex64
+        In the transform's order: exp(-i pi lambda distance f^2), the paraxial angular spectrum in the
+        time convention exp(i(kz - wt)) (Goodman, Introduction to Fourier Optics, 3rd ed., equation 4-21).
+    """
+    frequency2 = np.fft.fftfreq(side, pixel) ** 2
+    phase = np.pi * wavelength * distance * (frequency2[:, None] + frequency2)
+    return np.exp(-1j * phase).astype(np.complex64)
+
+
+def near_field_probe(mean_frame: NDArray[np.floating], geometry: Geometry) -> NDArray[np.complex64]:
+    """Return the start probe of a near-field scan, ``(1, row, column)``: the mean frame, gone back.
+
+    Over many positions the sample averages out, and what reached the detector is the illumination.
+
+    Parameters
+    ----------
+    mean_frame : ndarray, (row, column)
+        Counts, 0 or more.
+    geometry : Geometry
+        Of a near field.
+    """
+    distance = -geometry.effective_distance
+    factors = fresnel_factors(geometry.frame_side, geometry.object_pixel, geometry.wavelength, distance)
+    wave = np.fft.ifft2(np.fft.fft2(np.sqrt(mean_frame)) * factors)
+    return wave[None].astype(np.complex64)

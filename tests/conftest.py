@@ -60,7 +60,7 @@ def small_result(small_scan: PtychoDataset) -> Result:
     """What a reconstruction of `small_scan` could be: numbers of the right shapes."""
     rng = np.random.default_rng(2)
     return Result(
-        object=np.exp(1j * rng.normal(0, 0.1, (40, 44))).astype(np.complex64),
+        slices=np.exp(1j * rng.normal(0, 0.1, (1, 40, 44))).astype(np.complex64),
         probe=small_scan.probe,
         positions=small_scan.positions,
         positions_px=small_scan.positions / small_scan.geometry.object_pixel,

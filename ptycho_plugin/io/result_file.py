@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 CONVENTIONS = (
     "exit wave = probe * object[r:r+side, c:c+side], (r, c) = positions_px; "
-    "frame = |fftshift(fft2(exit wave))|^2; a growing position is a growing index; "
+    "frame = |fftshift(fft2(exit wave))|^2, or the magnified near field if there is a focus_to_sample; "
+    "a growing position is a growing index; "
     "the phase is negative where there is more matter"
 )
 
@@ -40,7 +41,8 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
 
     Notes
     -----
-    ``object`` (row, column) and ``probe`` (mode, row, column) are complex64, ``phase`` (radians)
+    ``object`` (row, column) and ``probe`` (mode, row, column) are complex64, as are ``slices``
+    (slice, row, column) where there are several, whose product ``object`` is; ``phase`` (radians)
     and ``amplitude`` float32, ``trusted`` (row, column) bool, ``positions`` (frame, 2) metres,
     ``positions_px`` (frame, 2) the top-left pixel, with its fraction, of each frame's patch in
     ``object``, ``positions_measured`` (frame, 2) metres what the stage said, ``intensities`` (frame,) the
@@ -50,6 +52,9 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
     with replacing(Path(path)) as part, h5py.File(part, "w") as file:
         file.attrs.update(conventions=CONVENTIONS, device=result.device, seconds=result.seconds)
         file["object"] = result.object.astype(np.complex64, copy=False)
+        if len(result.slices) > 1:
+            file["slices"] = result.slices
+            file["slices"].attrs["distance"] = result.options.slice_distance
         file["probe"] = result.probe.astype(np.complex64, copy=False)
         file["phase"] = result.phase.astype(np.float32, copy=False)
         file["phase"].attrs["units"] = "rad"
@@ -78,7 +83,10 @@ def _write_geometry(group: h5py.Group, geometry: Geometry) -> None:
         "detector_pixel": "m",
         "object_pixel": "m",
         "frame_side": "px",
+        "focus_to_sample": "m",
     }
     for name, units in quantities.items():
-        group[name] = getattr(geometry, name)
-        group[name].attrs["units"] = units
+        value = getattr(geometry, name)
+        if value is not None:
+            group[name] = value
+            group[name].attrs["units"] = units

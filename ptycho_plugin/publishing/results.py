@@ -63,6 +63,8 @@ class ResultWriter:
             self._describe(result, "live", md or {})
             self._write_maps(result)
             self._put("object", result.object, ("row", "column"))
+            if len(result.slices) > 1:
+                self._put("slices", result.slices, ("slice", "row", "column"))
             self._put("probe", result.probe, ("mode", "row", "column"))
             self._put("positions", result.positions, ("frame", "axis"))
             self._put("positions_px", result.positions_px, ("frame", "axis"))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_plugin.reconstruction.fourier import detector_order, shift_factors
+from ptycho_plugin.reconstruction.fourier import shift_factors
 from ptycho_plugin.reconstruction.machine import Array, Machine
+from ptycho_plugin.reconstruction.propagation import Propagation
 
 ON_GRID_PX = 1e-4
 """Positions nearer than this to a whole pixel need no sub-pixel shift."""
@@ -19,7 +20,7 @@ ON_GRID_PX = 1e-4
 class Block:
     """A few frames, where they lie in the object, and their waves.
 
-    Arrays lie on the machine, but for the corners; detector-plane ones are in the transform's order.
+    Arrays lie on the machine, but for the corners; detector-plane ones are in the order of waves there.
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ def make_blocks(
     noise: NDArray[np.float32],
     modes: int,
     machine: Machine,
+    detector: Propagation,
     *,
     movable: bool = False,
 ) -> Iterator[Block]:
@@ -73,13 +75,15 @@ def make_blocks(
     modes : int
         Probe modes.
     machine : Machine
+    detector : Propagation
+        To it from the sample: it orders the pixels of frames.
     movable : bool
         Whether frames need shifts even on the pixel grid, because their positions are refined.
     """
-    noise = detector_order(noise)
+    noise = detector.frame_order(noise)
     for start in range(0, len(intensities), machine.frames_per_block):
         part = slice(start, start + machine.frames_per_block)
-        counts = detector_order(intensities[part])
+        counts = detector.frame_order(intensities[part])
         measured = counts >= 0
         corners, shifts = split_positions(positions_px[part], counts.shape[-1])
         on_grid = np.abs(positions_px[part] - corners).max() <= ON_GRID_PX and not movable

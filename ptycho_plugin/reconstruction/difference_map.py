@@ -19,15 +19,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ptycho_plugin.reconstruction.blocks import Block
-from ptycho_plugin.reconstruction.estimate import (
-    Estimate,
-    Totals,
-    add_to_probe,
-    probe_far,
-    probes_of,
-    summed_probe,
-)
-from ptycho_plugin.reconstruction.machine import Array, Machine
+from ptycho_plugin.reconstruction.estimate import Estimate, Totals
+from ptycho_plugin.reconstruction.forward import ForwardModel
+from ptycho_plugin.reconstruction.machine import Array
 
 FLOOR = 1e-3
 """Share of the largest illumination that regularises a division by the illumination."""
@@ -41,12 +35,14 @@ class DifferenceMap:
     Parameters
     ----------
     start : Estimate
-    machine : Machine
+        Of one slice.
+    forward : ForwardModel
     """
 
-    def __init__(self, start: Estimate, machine: Machine) -> None:
+    def __init__(self, start: Estimate, forward: ForwardModel) -> None:
         self.estimate = start
-        self._machine = machine
+        self._forward = forward
+        self._machine = machine = forward.machine
         self._power = 0.0
         self._blocks: list[Block] = []
         self._overlap = machine.xp.zeros_like(start.object)
@@ -65,16 +61,16 @@ class DifferenceMap:
             sum |probe|^2 to hold from here on, the photons of a frame.
         """
         self._set_power(power)
-        machine, far = self._machine, probe_far(self.estimate, self._machine)
+        forward, far = self._forward, self._forward.probe_far(self.estimate)
 
         def enter(number: int, share: Sequence[Block]) -> None:
-            sums = self._object_sums.cleared(number)
+            sums = self._cleared(number)
             for block in share:
-                probes = probes_of(block, self.estimate, far, machine)
-                machine.primitives.exit_waves(probes, self.estimate.object, block.corners, block.exit_waves)
-                machine.primitives.to_object(block.exit_waves, probes, block.corners, *sums)
+                probes = forward.probes(block, self.estimate, far)
+                forward.exit_waves(block, probes, self.estimate.object, block.exit_waves)
+                self._machine.primitives.to_object(block.exit_waves, probes, block.corners, *sums)
 
-        machine.for_each_share(enter, blocks)
+        self._machine.for_each_share(enter, blocks)
         overlap, illumination = self._object_sums.total()
         self._overlap += overlap
         self._illumination += illumination
@@ -116,33 +112,33 @@ class DifferenceMap:
 
     def _nearest_probe(self, object_: Array) -> Array:
         """Return P = sum_j conj(O_j) psi_j / sum_j |O_j|^2 (equation 7), moved back to one pixel grid."""
-        machine = self._machine
 
         def project(number: int, share: Sequence[Block]) -> None:
             sums = self._probe_sums.cleared(number)
             for block in share:
-                add_to_probe(block, block.exit_waves, object_, machine, *sums)
+                self._forward.add_to_probe(block, block.exit_waves, object_[0, ...], *sums)
 
-        machine.for_each_share(project, self._blocks)
+        self._machine.for_each_share(project, self._blocks)
         sums, transmission = self._probe_sums.total()
-        floor = FLOOR * float(machine.xp.max(transmission))
-        return summed_probe(sums, machine) / machine.xp.maximum(transmission, floor)
+        floor = FLOOR * float(self._machine.xp.max(transmission))
+        return self._forward.summed_probe(sums) / self._machine.xp.maximum(transmission, floor)
 
     def _reflect(self) -> float:
         """Move the exit waves, and collect the overlap sums of the next iteration on the way."""
-        machine, far = self._machine, probe_far(self.estimate, self._machine)
+        forward, machine, far = self._forward, self._machine, self._forward.probe_far(self.estimate)
+        slice_ = self.estimate.object[0, ...]
 
         def move(number: int, share: Sequence[Block]) -> tuple[float, float]:
-            sums = self._object_sums.cleared(number)
+            sums = self._cleared(number)
             distance = power = 0.0
             for block in share:
-                overlap = probes_of(block, self.estimate, far, machine), self.estimate.object, block.corners
+                overlap = forward.probes(block, self.estimate, far), slice_, block.corners
                 reflected = machine.room("reflected", block.exit_waves.shape)
                 machine.primitives.reflect(*overlap, block.exit_waves, reflected)
                 machine.primitives.modulus(
-                    machine.to_detector(reflected), block.amplitudes, block.noise_power
+                    forward.detector.forth(reflected), block.amplitudes, block.noise_power
                 )
-                nearest = machine.to_sample(reflected)
+                nearest = forward.detector.back(reflected)
                 distance += machine.primitives.advance(block.exit_waves, nearest, *overlap, *sums)
                 power += block.power
             return distance, power
@@ -150,3 +146,7 @@ class DifferenceMap:
         distances, powers = zip(*machine.for_each_share(move, self._blocks), strict=True)
         self._overlap[...], self._illumination[...] = self._object_sums.total()
         return float((sum(distances) / sum(powers)) ** 0.5)
+
+    def _cleared(self, share: int) -> list[Array]:
+        """Return the sums of a share of the work, of the one slice, set to zero."""
+        return [total[0, ...] for total in self._object_sums.cleared(share)]

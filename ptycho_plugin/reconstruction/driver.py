@@ -16,11 +16,12 @@ from ptycho_plugin.reconstruction.blocks import Block, expected_noise, make_bloc
 from ptycho_plugin.reconstruction.difference_map import DifferenceMap
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.field import Field
-from ptycho_plugin.reconstruction.fourier import detector_order
+from ptycho_plugin.reconstruction.forward import ForwardModel
 from ptycho_plugin.reconstruction.frame_refinement import FrameRefinement
-from ptycho_plugin.reconstruction.gauge import with_more_modes, with_orthogonal_modes, without_ramp
+from ptycho_plugin.reconstruction.gauge import in_slices, with_more_modes, with_orthogonal_modes, without_ramp
 from ptycho_plugin.reconstruction.machine import Machine, Processor
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
+from ptycho_plugin.reconstruction.mean_frame import MeanFrame
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Progress, Result
 
@@ -68,11 +69,12 @@ class Reconstruction:
         self._planned = planned_positions
         self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
         start = Estimate(
-            self._machine.array(np.ones(self._field.shape, np.complex64)),
+            self._machine.array(np.ones((1, *self._field.shape), np.complex64)),
             self._machine.array(with_more_modes(probe, self.options.probe_modes)),
         )
-        self._statistics = _MeanFrame(geometry.frame_side)
-        self._map = DifferenceMap(start, self._machine)
+        self._forward = ForwardModel(self._machine, geometry, self.options.slice_distance)
+        self._statistics = MeanFrame(self._forward, geometry.frame_side)
+        self._map = DifferenceMap(start, self._forward)
         self._likelihood: MaximumLikelihood | None = None
         self._likelihood_from: int | None = None
         self._refinement: FrameRefinement | None = None
@@ -126,6 +128,7 @@ class Reconstruction:
                 noise,
                 self.options.probe_modes,
                 self._machine,
+                self._forward.detector,
                 movable=self.options.refines_frames,
             )
         )
@@ -168,9 +171,8 @@ class Reconstruction:
         for done in range(1, self.options.difference_map_iterations + 1):
             self._tell(report, "difference map", done, self.iterate())
         began = perf_counter()
-        self._likelihood = MaximumLikelihood(
-            self._map.estimate, self._blocks, self._machine, noise=self.options.noise
-        )
+        start = in_slices(self._map.estimate, self.options.slices)
+        self._likelihood = MaximumLikelihood(start, self._blocks, self._forward, noise=self.options.noise)
         self._likelihood_from = len(self._errors)
         for done in range(1, self.options.maximum_likelihood_iterations + 1):
             error = self._likelihood.step()
@@ -189,14 +191,14 @@ class Reconstruction:
                 tolerance_px=self.options.position_tolerance / self.geometry.object_pixel,
                 intensities=self.options.refine_intensities,
                 shape=self._field.shape,
-                machine=self._machine,
+                forward=self._forward,
             )
         self._refinement.step(likelihood.estimate, likelihood.model)
 
     def result(self) -> Result:
         """Return the state as it is, gauge removed."""
         estimate = self._map.estimate if self._likelihood is None else self._likelihood.estimate
-        residual = residual_of(estimate, self._blocks, self._machine)
+        residual = residual_of(estimate, self._blocks, self._forward)
         estimate = Estimate(self._machine.host(estimate.object), self._machine.host(estimate.probe))
         measured_px = self._field.to_px(self._positions)
         refined = self._refinement
@@ -205,7 +207,7 @@ class Reconstruction:
         estimate = with_orthogonal_modes(without_ramp(estimate, trusted))
         estimate = estimate.with_probe_power(self._statistics.photons(estimate.probe))
         return Result(
-            object=estimate.object,
+            slices=estimate.object,
             probe=estimate.probe,
             positions=self._positions + (positions_px - measured_px) * self.geometry.object_pixel,
             positions_px=positions_px,
@@ -236,29 +238,6 @@ class Reconstruction:
     def _tell(self, report: Report | None, engine: str, done: int, error: float) -> None:
         if report is not None:
             report(Progress(engine, done, self.options.iterations, self.frames, error))
-
-
-class _MeanFrame:
-    """The mean of all frames so far, each pixel over the frames that measured it."""
-
-    def __init__(self, side: int) -> None:
-        self._counts = np.zeros((side, side))
-        self._measurements = np.zeros((side, side))
-
-    def add(self, intensities: NDArray[np.float32]) -> None:
-        measured = intensities >= 0
-        self._counts += np.sum(intensities, axis=0, where=measured, dtype=np.float64)
-        self._measurements += measured.sum(axis=0)
-
-    @property
-    def mean(self) -> NDArray[np.float32]:
-        return (self._counts / np.maximum(self._measurements, 1)).astype(np.float32)
-
-    def photons(self, probe: NDArray[np.complex64]) -> float:
-        """Return the photons of a frame, those expected on unmeasured pixels included."""
-        far = np.sum(np.abs(np.fft.fft2(probe)) ** 2, axis=0)
-        seen = detector_order(self._measurements.astype(np.float32)) > 0
-        return float(self.mean.sum(dtype=np.float64) * far.sum() / far[seen].sum())
 
 
 def reconstruct(

@@ -1,10 +1,9 @@
-"""The unknowns of a reconstruction, and the forward model that every engine shares."""
+"""The unknowns of a reconstruction."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ptycho_plugin.reconstruction.blocks import Block
 from ptycho_plugin.reconstruction.machine import Array, Machine
 
 
@@ -14,7 +13,8 @@ class Estimate:
 
     Parameters
     ----------
-    object : array, (row, column), complex64
+    object : array, (slice, row, column), complex64
+        In the order of the beam: one slice where the sample is thin.
     probe : array, (mode, row, column), complex64
     """
 
@@ -71,69 +71,6 @@ class Totals:
             for total, array in zip(first, part, strict=True):
                 total += array
         return first
-
-
-def probes_of(block: Block, estimate: Estimate, far: Array, machine: Machine, room: str = "probes") -> Array:
-    """Return P_j, the probe moved by the fraction of a pixel that each frame's corner leaves.
-
-    Parameters
-    ----------
-    block : Block
-    estimate : Estimate
-    far : array, (mode, row, column), complex64
-        The probe's far field.
-    machine : Machine
-    room : str
-        Name of the room that holds the result.
-
-    Returns
-    -------
-    array, (frame or 1, mode, row, column), complex64
-        One for all frames on the pixel grid.
-    """
-    if block.shifts is None:
-        return estimate.probe[None, ...]
-    probes = machine.room(room, (block.frames, *far.shape))
-    machine.primitives.shift(far, block.shifts, probes)
-    return machine.to_sample(probes)
-
-
-def probe_far(estimate: Estimate, machine: Machine) -> Array:
-    """Return the probe's far field, ``(mode, row, column)``."""
-    far = machine.waves(estimate.probe.shape)
-    far[...] = estimate.probe
-    return machine.to_detector(far)
-
-
-def add_to_probe(
-    block: Block, waves: Array, object_: Array, machine: Machine, sums: Array, transmission: Array
-) -> None:
-    """Add up what the waves say of the probe: the adjoint of psi_j = P_j O_j, and its weight.
-
-    Parameters
-    ----------
-    block : Block
-    waves : array, (frame, mode, row, column), complex64
-    object_ : array, (row, column), complex64
-    machine : Machine
-    sums : array, (2, mode, row, column), complex64
-        Receives sum_j conj(O_j) waves_j: of frames on the pixel grid, and as the far field of those
-        that are first moved back to it.
-    transmission : array, (row, column), float32
-        Receives sum_j |O_j|^2.
-    """
-    if block.shifts is None:
-        machine.primitives.to_probe(waves, object_, block.corners, sums[:1, ...], transmission)
-        return
-    products = machine.room("products", waves.shape)
-    products[...] = 0
-    machine.primitives.to_probe(waves, object_, block.corners, products, transmission)
-    machine.primitives.add_shifted_back(machine.to_detector(products), block.shifts, sums[1, ...])
-
-
-def summed_probe(sums: Array, machine: Machine) -> Array:
-    """Return the probe, ``(mode, row, column)``, that `add_to_probe` has added up."""
-    return sums[0, ...] + machine.to_sample(sums[1, ...])
 
 
 def _inner(a: Array, b: Array) -> float:

@@ -1,4 +1,4 @@
-"""Planned transforms between the sample and the detector plane, and sub-pixel shifts.
+"""Planned transforms, and sub-pixel shifts between two of them.
 
 Far fields are kept in the transform's own order (zero angle first) and scale (``side`` times the
 orthonormal one): frames are brought into that order once, when they are added, and the primitives
@@ -67,11 +67,11 @@ class Transforms:
                     f"{_wisdom_file(side)} holds no plan for transforms of {side} x {side}: delete it"
                 ) from None
 
-    def to_detector(self, waves: Waves) -> Waves:
+    def forward(self, waves: Waves) -> Waves:
         """Return the far fields of waves ``(..., row, column)``, which they take the place of."""
         return _each(self._forward, waves)
 
-    def to_sample(self, far: Waves) -> Waves:
+    def inverse(self, far: Waves) -> Waves:
         """Return the bare inverse transforms of ``(..., row, column)``, in their place."""
         return _each(self._inverse, far)
 

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.reconstruction.blocks import Block, split_positions
-from ptycho_plugin.reconstruction.estimate import Estimate, probe_far, probes_of
-from ptycho_plugin.reconstruction.machine import Array, Machine
+from ptycho_plugin.reconstruction.estimate import Estimate
+from ptycho_plugin.reconstruction.forward import ForwardModel
+from ptycho_plugin.reconstruction.machine import Array
 
 RELAXATION = 2.0
 """Neighbouring frames hold one another back through the object they share: longer steps get there."""
@@ -46,7 +47,7 @@ class FrameRefinement:
         Whether each frame may have been taken with more or less beam than the mean.
     shape : (int, int)
         The object's.
-    machine : Machine
+    forward : ForwardModel
 
     Attributes
     ----------
@@ -63,14 +64,15 @@ class FrameRefinement:
         tolerance_px: float,
         intensities: bool,
         shape: tuple[int, int],
-        machine: Machine,
+        forward: ForwardModel,
     ) -> None:
         self.positions_px = measured_px.copy()
         self.intensities = np.ones(len(measured_px))
         self._measured_px = measured_px
         self._tolerance_px = tolerance_px
         self._refines_intensities = intensities
-        self._machine = machine
+        self._forward = forward
+        self._machine = forward.machine
         starts = np.cumsum([0, *(block.frames for block in blocks)])
         self._frames = [slice(*ends) for ends in pairwise(starts)]
         self._blocks = blocks
@@ -81,7 +83,7 @@ class FrameRefinement:
 
     def step(self, estimate: Estimate, model: Model) -> None:
         """Refine every frame once, for a given object and probe."""
-        far = probe_far(estimate, self._machine)
+        far = self._forward.probe_far(estimate)
         steps, growth = np.zeros_like(self.positions_px), np.zeros_like(self.intensities)
 
         def refine(_: int, share: Sequence[tuple[Block, slice]]) -> None:
@@ -101,13 +103,8 @@ class FrameRefinement:
             self._place(block, frames)
 
     def _far_fields(self, block: Block, estimate: Estimate, far: Array) -> Array:
-        probes = probes_of(block, estimate, far, self._machine)
-        return self._far_of(block, probes, estimate.object, "far fields")
-
-    def _far_of(self, block: Block, probes: Array, object_: Array, room: str) -> Array:
-        waves = self._machine.room(room, block.exit_waves.shape)
-        self._machine.primitives.exit_waves(probes, object_, block.corners, waves)
-        return self._machine.to_detector(waves)
+        probes = self._forward.probes(block, estimate, far)
+        return self._forward.far_fields(block, probes, estimate.object, "far fields")
 
     def _expanded(self, block: Block, wave: Array, change: Array, model: Model) -> list[tuple[float, float]]:
         """Return slope and curvature of L along a change of each frame's far field."""
@@ -134,7 +131,8 @@ class FrameRefinement:
         factors[:, axis] *= -2j * np.pi * np.fft.fftfreq(self._side)
         moved = self._machine.room("moved", block.exit_waves.shape)
         self._machine.primitives.shift(far, self._machine.array(factors), moved)
-        return self._far_of(block, self._machine.to_sample(moved), estimate.object, f"change {axis}")
+        moved = self._machine.inverse_fourier(moved)
+        return self._forward.far_fields(block, moved, estimate.object, f"along axis {axis}")
 
     def _move(self, steps: NDArray[np.float64]) -> None:
         """Take the steps, without what all frames move together by, and stay within bounds."""

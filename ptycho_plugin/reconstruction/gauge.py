@@ -2,7 +2,7 @@
 
 An exit wave P_j O_j, and so every frame, is unchanged up to a phase that no detector sees by
 
-- a global phase of object or probe,
+- a global phase of probe or object, of each of its slices,
 - a linear phase ramp on the object with the opposite one on the probe (a shift of the frames),
 - a factor on the object with its inverse on the probe: `Estimate.with_probe_power` fixes it,
 - any unitary mixture of the probe's modes.
@@ -22,7 +22,9 @@ OUTLIER_SPREADS = 3.0
 
 
 def without_ramp(estimate: Estimate, trusted: NDArray[np.bool_]) -> Estimate:
-    """Return the estimate with the object's global phase and linear ramp moved out of it.
+    """Return the estimate with the global phase of each slice, and the first one's ramp, moved out of it.
+
+    Behind free space a ramp is a shift, which frames can tell: only the first slice's is free.
 
     Parameters
     ----------
@@ -30,12 +32,13 @@ def without_ramp(estimate: Estimate, trusted: NDArray[np.bool_]) -> Estimate:
     trusted : ndarray of bool, (row, column)
         Where the object was illuminated enough to be judged.
     """
-    object_ = estimate.object.astype(np.complex128)
-    ramp = _mean_gradient(object_, trusted)
+    flat = estimate.object.astype(np.complex128)
+    shape = flat.shape[-2:]
+    ramp = _mean_gradient(flat[0], trusted)
     for _ in range(SWEEPS):
-        ramp = ramp + _plane(object_ * _plane_wave(-ramp, object_.shape), trusted)
-    flat = object_ * _plane_wave(-ramp, object_.shape)
-    flat *= np.exp(-1j * np.angle(flat[trusted].sum()))
+        ramp = ramp + _plane(flat[0] * _plane_wave(-ramp, shape), trusted)
+    flat[0] *= _plane_wave(-ramp, shape)
+    flat *= np.exp(-1j * np.angle(flat[:, trusted].sum(axis=1)))[:, None, None]
     probe = estimate.probe * _plane_wave(ramp, estimate.probe.shape[-2:])
     return Estimate(flat.astype(np.complex64), probe.astype(np.complex64))
 
@@ -71,6 +74,16 @@ def with_orthogonal_modes(estimate: Estimate) -> Estimate:
     _, mixtures = np.linalg.eigh(modes @ modes.conj().T)
     orthogonal = mixtures[:, ::-1].conj().T @ modes
     return replace(estimate, probe=orthogonal.reshape(estimate.probe.shape).astype(np.complex64))
+
+
+def in_slices(estimate: Estimate, slices: int) -> Estimate:
+    """Return the estimate of a thin object with as many equal slices, whose product it is."""
+    if slices == 1:
+        return estimate
+    xp, object_ = estimate.object.__array_namespace__(), estimate.object[0, ...]
+    phase = xp.atan2(xp.imag(object_), xp.real(object_))
+    part = xp.abs(object_) ** (1 / slices) * xp.exp(1j * phase / slices)
+    return replace(estimate, object=xp.stack([xp.astype(part, object_.dtype)] * slices))
 
 
 def with_more_modes(probe: NDArray[np.complex64], modes: int) -> NDArray[np.complex64]:

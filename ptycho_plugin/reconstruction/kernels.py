@@ -100,6 +100,21 @@ def add_shifted_back(far: Waves, shifts: Waves, total: Waves) -> None:
 
 
 @kernel
+def multiply(waves: Waves, factors: Waves) -> None:
+    """Multiply waves in place, each with the same factors ``(row, column)``."""
+    frames, modes, side, _ = waves.shape
+    psi, f = _pairs(waves), _pairs(factors)
+    for j in range(frames):
+        for m in range(modes):
+            for r in range(side):
+                wave, factor = psi[j, m, r], f[r]
+                for c in range(side):
+                    re, im, fr, fi = wave[2 * c], wave[2 * c + 1], factor[2 * c], factor[2 * c + 1]
+                    wave[2 * c] = re * fr - im * fi
+                    wave[2 * c + 1] = re * fi + im * fr
+
+
+@kernel
 def exit_waves(probes: Waves, object_: Waves, corners: Corners, out: Waves) -> None:
     """Set out_j = P_j O_j."""
     frames, modes, side, _ = out.shape

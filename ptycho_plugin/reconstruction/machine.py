@@ -54,10 +54,10 @@ class Machine(Protocol):
     def room(self, name: str, shape: tuple[int, ...]) -> Array:
         """Return this thread's waves of that name, with what was last left in them."""
 
-    def to_detector(self, waves: Array) -> Array:
+    def fourier(self, waves: Array) -> Array:
         """Return the bare transforms of waves ``(..., row, column)``, in their place."""
 
-    def to_sample(self, far: Array) -> Array:
+    def inverse_fourier(self, far: Array) -> Array:
         """Return the bare inverse transforms of ``(..., row, column)``, in their place."""
 
     def for_each_share(self, work: Callable[[int, Sequence[Item]], T], items: Sequence[Item]) -> list[T]:
@@ -95,13 +95,13 @@ class Processor:
         """Return this thread's waves of that name."""
         return self._own((name, shape), lambda: zeros(shape))
 
-    def to_detector(self, waves: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """Return far fields, in the waves' place."""
-        return self._transforms(waves.shape[-1]).to_detector(waves)
+    def fourier(self, waves: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        """Return bare transforms, in the waves' place."""
+        return self._transforms(waves.shape[-1]).forward(waves)
 
-    def to_sample(self, far: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    def inverse_fourier(self, far: NDArray[np.complex64]) -> NDArray[np.complex64]:
         """Return bare inverse transforms, in the far fields' place."""
-        return self._transforms(far.shape[-1]).to_sample(far)
+        return self._transforms(far.shape[-1]).inverse(far)
 
     def for_each_share(self, work: Callable[[int, Sequence[Item]], T], items: Sequence[Item]) -> list[T]:
         """Share work between threads."""
@@ -153,12 +153,12 @@ class Namespace:
         """Return new waves: the namespace's allocator keeps its own."""
         return self.waves(shape)
 
-    def to_detector(self, waves: Array) -> Array:
-        """Return far fields, in the waves' place."""
+    def fourier(self, waves: Array) -> Array:
+        """Return bare transforms, in the waves' place."""
         waves[...] = self.xp.fft.fftn(waves, axes=(-2, -1), norm="backward")
         return waves
 
-    def to_sample(self, far: Array) -> Array:
+    def inverse_fourier(self, far: Array) -> Array:
         """Return bare inverse transforms, in the far fields' place."""
         far[...] = self.xp.fft.ifftn(far, axes=(-2, -1), norm="forward")
         return far

@@ -18,14 +18,8 @@ from typing import Literal
 import numpy as np
 
 from ptycho_plugin.reconstruction.blocks import Block
-from ptycho_plugin.reconstruction.estimate import (
-    Estimate,
-    Totals,
-    add_to_probe,
-    probe_far,
-    probes_of,
-    summed_probe,
-)
+from ptycho_plugin.reconstruction.estimate import Estimate, Totals
+from ptycho_plugin.reconstruction.forward import ForwardModel, Sums
 from ptycho_plugin.reconstruction.machine import Array, Machine
 
 NoiseModel = Literal["poisson", "gaussian"]
@@ -51,7 +45,7 @@ class MaximumLikelihood:
     start : Estimate
     blocks : sequence of Block
         Their exit waves are overwritten: they hold the model's far fields from here on.
-    machine : Machine
+    forward : ForwardModel
     noise : "poisson" or "gaussian"
         Whether the variance of counts is the model's, or the measured counts' (at least 1).
     background : float
@@ -62,18 +56,18 @@ class MaximumLikelihood:
         self,
         start: Estimate,
         blocks: Sequence[Block],
-        machine: Machine,
+        forward: ForwardModel,
         *,
         noise: NoiseModel = "poisson",
         background: float = 0.0,
     ) -> None:
         self.estimate = start
         self._blocks = blocks
-        self._machine = machine
+        self._forward = forward
+        self._machine = machine = forward.machine
         self.model = np.float32(background), noise == "poisson"
-        self._object_sums = Totals(machine, start.object, machine.xp.real(start.object))
-        probes = machine.xp.stack([start.probe, start.probe])
-        self._probe_sums = Totals(machine, probes, machine.xp.real(start.probe[0, ...]))
+        real, probes = machine.xp.real, machine.xp.stack([start.probe, start.probe])
+        self._sums = Totals(machine, start.object, real(start.object), probes, real(start.probe[0, ...]))
         self._direction: Estimate | None = None
         self._last: Gradient | None = None
 
@@ -92,31 +86,30 @@ class MaximumLikelihood:
         """Return the gradient of L with respect to the conjugates of object and probe (equations 7, 8).
 
         The preconditioner divides each pixel by the illumination (the object's) or the
-        transmission (the probe's) that it received.
+        transmission (the probe's) that it received: it sets the scale between object and probe.
         """
-        machine, far_probe = self._machine, probe_far(self.estimate, self._machine)
+        forward, machine, object_ = self._forward, self._machine, self.estimate.object
+        far_probe = forward.probe_far(self.estimate)
 
         def collect(number: int, share: Sequence[Block]) -> tuple[float, float]:
-            object_sums, probe_sums = self._object_sums.cleared(number), self._probe_sums.cleared(number)
+            sums = Sums(*self._sums.cleared(number))
             distance = power = 0.0
             for block in share:
-                probes = probes_of(block, self.estimate, far_probe, machine)
-                machine.primitives.exit_waves(probes, self.estimate.object, block.corners, block.exit_waves)
-                far = machine.to_detector(block.exit_waves)
+                probes = forward.probes(block, self.estimate, far_probe)
+                incoming = forward.exit_waves(block, probes, object_, block.exit_waves)
+                far = forward.detector.forth(block.exit_waves)
                 slope = machine.room("slope", far.shape)
                 distance += machine.primitives.compare(far, block.amplitudes, *self.model, slope)
-                machine.primitives.to_object(machine.to_sample(slope), probes, block.corners, *object_sums)
-                add_to_probe(block, slope, self.estimate.object, machine, *probe_sums)
+                forward.collect(block, forward.detector.back(slope), incoming, object_, sums)
                 power += block.power
             return distance, power
 
         distances, powers = zip(*machine.for_each_share(collect, self._blocks), strict=True)
-        object_sum, illumination = self._object_sums.total()
-        probe_sum, transmission = self._probe_sums.total()
-        steepest = Estimate(+object_sum, summed_probe(probe_sum, machine))
+        sums = Sums(*self._sums.total())
+        steepest = Estimate(+sums.object, forward.summed_probe(sums.probe))
         preconditioned = Estimate(
-            steepest.object / _with_floor(illumination, machine),
-            steepest.probe / _with_floor(transmission, machine),
+            steepest.object / _with_floor(sums.illumination, machine),
+            steepest.probe / _with_floor(sums.transmission, machine),
         )
         return Gradient(steepest, preconditioned, (sum(distances) / sum(powers)) ** 0.5)
 
@@ -139,20 +132,19 @@ class MaximumLikelihood:
         Along it I(a) = I + a I' + ..., with I' = 2 Re sum_m conj(A_m) F(P_m dO + dP_m O). The
         curvature is its expectation over the noise, sum I'^2 / I, which is never negative.
         """
-        machine = self._machine
-        far_probe, far_step = probe_far(self.estimate, machine), probe_far(direction, machine)
+        forward, machine, object_ = self._forward, self._machine, self.estimate.object
+        far_probe, far_step = forward.probe_far(self.estimate), forward.probe_far(direction)
 
         def expand(_: int, share: Sequence[Block]) -> tuple[float, float]:
             slope = curvature = 0.0
             for block in share:
-                probes = probes_of(block, self.estimate, far_probe, machine)
-                steps = probes_of(block, direction, far_step, machine, room="probe steps")
+                probes = forward.probes(block, self.estimate, far_probe)
+                steps = forward.probes(block, direction, far_step, room="probe steps")
                 change = machine.room("change", block.exit_waves.shape)
-                machine.primitives.change_of_exit_waves(
-                    probes, steps, self.estimate.object, direction.object, block.corners, change
-                )
+                incoming = forward.entering(block, probes, object_)
+                forward.change_of_exit_waves(block, incoming, steps, object_, direction.object, change)
                 slope_here, curvature_here = machine.primitives.expand(
-                    block.exit_waves, machine.to_detector(change), block.amplitudes, *self.model
+                    block.exit_waves, forward.detector.forth(change), block.amplitudes, *self.model
                 )
                 slope += slope_here
                 curvature += curvature_here
@@ -163,25 +155,26 @@ class MaximumLikelihood:
 
 
 def residual_of(
-    estimate: Estimate, blocks: Sequence[Block], machine: Machine, background: float = 0.0
+    estimate: Estimate, blocks: Sequence[Block], forward: ForwardModel, background: float = 0.0
 ) -> float:
     """Return R = sqrt(sum (sqrt(I) - sqrt(n))^2 / sum n) over measured pixels."""
-    far_probe = probe_far(estimate, machine)
+    far_probe = forward.probe_far(estimate)
 
     def compare(_: int, share: Sequence[Block]) -> tuple[float, float]:
         distance = power = 0.0
         for block in share:
-            probes = probes_of(block, estimate, far_probe, machine)
-            waves = machine.room("slope", block.exit_waves.shape)
-            machine.primitives.exit_waves(probes, estimate.object, block.corners, waves)
-            far = machine.to_detector(waves)
-            distance += machine.primitives.compare(far, block.amplitudes, np.float32(background), True, far)
+            probes = forward.probes(block, estimate, far_probe)
+            far = forward.far_fields(block, probes, estimate.object, "far fields")
+            distance += forward.machine.primitives.compare(
+                far, block.amplitudes, np.float32(background), True, far
+            )
             power += block.power
         return distance, power
 
-    distances, powers = zip(*machine.for_each_share(compare, blocks), strict=True)
+    distances, powers = zip(*forward.machine.for_each_share(compare, blocks), strict=True)
     return float((sum(distances) / sum(powers)) ** 0.5)
 
 
 def _with_floor(weight: Array, machine: Machine) -> Array:
-    return weight + FLOOR * float(machine.xp.max(weight))
+    """Return the weight with a share of the largest one of each slice, or of the probe."""
+    return weight + FLOOR * machine.xp.max(weight, axis=(-2, -1), keepdims=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ptycho_plugin.checked_model import CheckedModel
 
 MOST_PROBE_MODES = 20
 """A partly coherent beam is described by a few; each costs as much as the first."""
+MOST_SLICES = 20
+"""Slices closer than the depth of focus cannot be told apart."""
 
 
 class ReconstructionOptions(CheckedModel):
@@ -27,10 +29,23 @@ class ReconstructionOptions(CheckedModel):
     """How far a frame may lie from its measured position, in metres; 0 trusts the stage."""
     refine_intensities: bool = False
     """Whether every frame may have had more or less beam than the mean."""
+    slices: Annotated[int, Field(ge=1, le=MOST_SLICES)] = 1
+    """Slices of a thick sample; the difference map takes it for thin, the likelihood tells them apart."""
+    slice_distance: Annotated[float, Field(ge=0, json_schema_extra={"units": "m"})] = 0.0
+    """From one slice to the next, in metres."""
     probe_update_starts: Annotated[int, Field(ge=0)] = 2
     """Difference-map iterations during which the start probe is trusted as it is."""
     frames_to_start: Annotated[int, Field(ge=1)] = 30
     """Frames that must be there before a live reconstruction starts."""
+
+    @model_validator(mode="after")
+    def _slices_are_apart(self) -> Self:
+        if (self.slices > 1) != (self.slice_distance > 0):
+            raise ValueError(
+                f"slices = {self.slices} with slice_distance = {self.slice_distance:g} m: "
+                "give several slices a distance in metres, or leave both out"
+            )
+        return self
 
     @property
     def refines_frames(self) -> bool:

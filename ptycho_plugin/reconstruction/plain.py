@@ -33,6 +33,10 @@ class Plain:
         """Add sum_j conj(S_j) far_j."""
         total += self._xp.sum(far * self._xp.conj(_factors(shifts)), axis=0)
 
+    def multiply(self, waves: Array, factors: Array) -> None:
+        """Multiply waves in place, each with the same factors."""
+        waves *= factors
+
     def exit_waves(self, probes: Array, object_: Array, corners: Array, out: Array) -> None:
         """Set out_j = P_j O_j."""
         out[...] = probes * self._patches(object_, corners, out.shape[-1])

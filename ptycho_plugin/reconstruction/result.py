@@ -42,7 +42,9 @@ class Result:
 
     Parameters
     ----------
-    object : ndarray, (row, column), complex64
+    slices : ndarray, (slice, row, column), complex64
+        In the order of the beam, `ReconstructionOptions.slice_distance` apart; one where the sample
+        is thin.
     probe : ndarray, (mode, row, column), complex64
         sum |probe|^2 is the photons of a frame.
     positions : ndarray, (frame, 2), float64
@@ -69,7 +71,7 @@ class Result:
         What computed it.
     """
 
-    object: NDArray[np.complex64]
+    slices: NDArray[np.complex64]
     probe: NDArray[np.complex64]
     positions: NDArray[np.float64]
     positions_px: NDArray[np.float64]
@@ -90,6 +92,11 @@ class Result:
             f"<Result of {len(self.positions)} frames, {len(self.errors)} iterations, R {self.residual:.4f}, "
             f"{rows} x {columns} pixels of {self.object_pixel * 1e9:.2f} nm>"
         )
+
+    @property
+    def object(self) -> NDArray[np.complex64]:
+        """Transmission of the whole sample, ``(row, column)``: the product of its slices."""
+        return np.prod(self.slices, axis=0)
 
     @property
     def phase(self) -> NDArray[np.float32]:

@@ -7,9 +7,10 @@ import pytest
 
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.geometry import Geometry
-from ptycho_plugin.reconstruction import fourier, kernels
+from ptycho_plugin.reconstruction import fourier
 from ptycho_plugin.reconstruction.blocks import expected_noise, make_blocks
-from ptycho_plugin.reconstruction.estimate import Estimate, probe_far, probes_of
+from ptycho_plugin.reconstruction.estimate import Estimate
+from ptycho_plugin.reconstruction.forward import ForwardModel
 from ptycho_plugin.reconstruction.machine import Processor
 
 SIDE = 32
@@ -93,12 +94,18 @@ def known_scan():
 @pytest.fixture(scope="session")
 def known_estimate(known_scan):
     """The truth as the engines hold it."""
-    return Estimate(known_scan.object.astype(np.complex64), known_scan.probe.astype(np.complex64))
+    return Estimate(known_scan.object[None].astype(np.complex64), known_scan.probe.astype(np.complex64))
 
 
 @pytest.fixture(scope="session")
 def processor():
     return Processor()
+
+
+@pytest.fixture(scope="session")
+def forward(processor):
+    """The far field of one slice."""
+    return ForwardModel(processor, GEOMETRY)
 
 
 @pytest.fixture
@@ -111,21 +118,30 @@ def cache_home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def known_blocks(known_scan, processor):
+def known_blocks(known_scan, forward, blocks_of):
     frames = known_scan.frames.astype(np.float32)
-    noise = expected_noise(frames.mean(axis=0))
-    return list(make_blocks(frames, known_scan.positions_px, noise, modes=1, machine=processor))
+    return blocks_of(forward, frames, known_scan.positions_px, expected_noise(frames.mean(axis=0)))
 
 
 @pytest.fixture(scope="session")
-def modelled_frames(processor):
-    """The forward model of the engines: ``modelled_frames(estimate, block)``, ``(frame, row, column)``."""
+def blocks_of():
+    """Blocks of frames: ``blocks_of(forward, frames, positions_px, noise=0, modes=1)``."""
 
-    def model(estimate, block):
-        probes = probes_of(block, estimate, probe_far(estimate, processor), processor)
-        waves = processor.waves(block.exit_waves.shape)
-        kernels.exit_waves(probes, estimate.object, block.corners, waves)
-        return np.sum(np.abs(processor.to_detector(waves) / estimate.side) ** 2, axis=1)
+    def blocks(forward, frames, positions_px, noise=0, modes=1):
+        noise = np.broadcast_to(np.float32(noise), frames.shape[1:])
+        return list(make_blocks(frames, positions_px, noise, modes, forward.machine, forward.detector))
+
+    return blocks
+
+
+@pytest.fixture(scope="session")
+def modelled_frames():
+    """Expected counts: ``modelled_frames(forward, estimate, block)``, ``(frame, row, column)``."""
+
+    def model(forward, estimate, block):
+        probes = forward.probes(block, estimate, forward.probe_far(estimate))
+        far = forward.far_fields(block, probes, estimate.object, "modelled")
+        return np.sum(np.abs(far / estimate.side) ** 2, axis=1)
 
     return model
 

@@ -28,19 +28,19 @@ def transforms(wave):
 
 def test_transforms_are_bare(wave, transforms):
     expected = np.fft.fft2(wave.astype(np.complex128))
-    np.testing.assert_allclose(transforms.to_detector(wave.copy()), expected, atol=1e-4)
+    np.testing.assert_allclose(transforms.forward(wave.copy()), expected, atol=1e-4)
     expected = np.fft.ifft2(wave.astype(np.complex128), norm="forward")
-    np.testing.assert_allclose(transforms.to_sample(wave.copy()), expected, atol=1e-4)
+    np.testing.assert_allclose(transforms.inverse(wave.copy()), expected, atol=1e-4)
 
 
 def test_transforms_are_unitary_up_to_the_side(wave, transforms):
-    side, far = wave.shape[-1], transforms.to_detector(wave.copy())
+    side, far = wave.shape[-1], transforms.forward(wave.copy())
     assert far.dtype == np.complex64
     assert np.vdot(far, far).real == pytest.approx(side**2 * np.vdot(wave, wave).real, rel=1e-5)
-    np.testing.assert_allclose(transforms.to_sample(far) / side**2, wave, atol=1e-5)
+    np.testing.assert_allclose(transforms.inverse(far) / side**2, wave, atol=1e-5)
 
 
-@pytest.mark.parametrize("direction", ["to_detector", "to_sample"])
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_transforms_work_in_place(wave, transforms, direction):
     result = getattr(transforms, direction)(wave)
     assert np.shares_memory(result, wave)
@@ -50,7 +50,7 @@ def test_transforms_work_in_place(wave, transforms, direction):
 def test_a_wave_is_transformed_alike_wherever_it_lies(wave, transforms):
     alone = fourier.zeros(wave.shape[-2:])
     alone[...] = wave[1, 1]
-    np.testing.assert_array_equal(transforms.to_detector(wave)[1, 1], transforms.to_detector(alone))
+    np.testing.assert_array_equal(transforms.forward(wave)[1, 1], transforms.forward(alone))
 
 
 def test_the_direct_beam_comes_first_in_detector_order():
@@ -62,10 +62,10 @@ def test_the_direct_beam_comes_first_in_detector_order():
 @pytest.mark.parametrize("shift", [(1.0, 0.0), (0.0, 1.0), (2.0, -3.0)])
 def test_a_whole_pixel_shift_moves_to_growing_indices(wave, transforms, shift):
     ((rows, columns),) = shift_factors(np.array([shift]), wave.shape[-1])
-    moved = transforms.to_detector(wave.copy())
+    moved = transforms.forward(wave.copy())
     moved *= rows[:, None] * columns
     expected = np.roll(wave, np.array(shift, int), axis=(-2, -1))
-    np.testing.assert_allclose(transforms.to_sample(moved), expected, atol=1e-5)
+    np.testing.assert_allclose(transforms.inverse(moved), expected, atol=1e-5)
 
 
 def test_half_shifts_add_up():
@@ -105,7 +105,7 @@ def test_no_room_for_plans_is_told_and_does_no_harm(cache_home, monkeypatch, cap
     wave = fourier.zeros((24, 24))
     wave[0, 0] = 1
     with caplog.at_level(logging.WARNING):
-        np.testing.assert_allclose(Transforms(24).to_detector(wave), 1)
+        np.testing.assert_allclose(Transforms(24).forward(wave), 1)
     (record,) = caplog.records
     assert "cannot be written" in record.getMessage()
 

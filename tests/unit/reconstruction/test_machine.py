@@ -4,31 +4,34 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from ptycho_plugin.reconstruction.blocks import expected_noise, make_blocks
+from ptycho_plugin.reconstruction.blocks import expected_noise
 from ptycho_plugin.reconstruction.difference_map import DifferenceMap
 from ptycho_plugin.reconstruction.estimate import Estimate
-from ptycho_plugin.reconstruction.gauge import with_more_modes
+from ptycho_plugin.reconstruction.forward import ForwardModel
+from ptycho_plugin.reconstruction.gauge import in_slices, with_more_modes
 from ptycho_plugin.reconstruction.machine import Namespace, Processor
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
 
 ITERATIONS = 4
 
 
-def ran(machine, scan, noise, order=slice(None)):
+def ran(machine, blocks_of, scan, noise, order=slice(None)):
     """Errors, object and probe after some iterations of either engine."""
     frames = scan.frames[order].astype(np.float32)
     frames[2, 5, 6] = -1
     probe = with_more_modes(scan.probe.astype(np.complex64), 2)
-    flat = np.ones(scan.object.shape, np.complex64)
+    flat = np.ones((1, *scan.object.shape), np.complex64)
     expected = expected_noise(scan.frames.mean(axis=0))
-    blocks = list(make_blocks(frames, scan.positions_px[order], expected, modes=2, machine=machine))
+    forward = ForwardModel(machine, scan.geometry, slice_distance=1e-5)
+    blocks = blocks_of(forward, frames, scan.positions_px[order], expected, modes=2)
     start = Estimate(machine.array(flat), machine.array(probe))
-    difference_map = DifferenceMap(start, machine)
+    difference_map = DifferenceMap(start, forward)
     difference_map.add(blocks, power=start.probe_power)
     errors = [difference_map.step(update_probe=True) for _ in range(ITERATIONS)]
-    likelihood = MaximumLikelihood(difference_map.estimate, blocks, machine, noise=noise, background=0.5)
+    two_slices = in_slices(difference_map.estimate, 2)
+    likelihood = MaximumLikelihood(two_slices, blocks, forward, noise=noise, background=0.5)
     errors += [likelihood.step() for _ in range(ITERATIONS)]
-    errors += [residual_of(likelihood.estimate, blocks, machine, background=0.5)]
+    errors += [residual_of(likelihood.estimate, blocks, forward, background=0.5)]
     found = likelihood.estimate
     return np.array(errors), machine.host(found.object), machine.host(found.probe)
 
@@ -41,20 +44,21 @@ def assert_the_same(found, expected):
 
 @pytest.mark.parametrize("subpixel", [False, True], ids=["on the grid", "between pixels"])
 @pytest.mark.parametrize("noise", ["poisson", "gaussian"])
-def test_machines_agree(simulate, subpixel, noise):
+def test_machines_agree(simulate, blocks_of, subpixel, noise):
     scan = simulate(subpixel=subpixel)
-    expected = ran(Processor(), scan, noise)
+    expected = ran(Processor(), blocks_of, scan, noise)
     for xp in (np, array_api_strict):
-        found = ran(Namespace(xp), scan, noise)
+        found = ran(Namespace(xp), blocks_of, scan, noise)
         assert all(part.dtype == wanted.dtype for part, wanted in zip(found, expected, strict=True))
         assert_the_same(found, expected)
 
 
-def test_the_order_of_frames_does_not_matter(simulate):
+def test_the_order_of_frames_does_not_matter(simulate, blocks_of):
     scan = simulate(subpixel=True)
     order = np.random.default_rng(4).permutation(len(scan.frames))
     order[[2, np.flatnonzero(order == 2)[0]]] = 2, order[2]  # the frame with a dead pixel stays where it is
-    assert_the_same(ran(Processor(), scan, "poisson", order), ran(Processor(), scan, "poisson"))
+    found = ran(Processor(), blocks_of, scan, "poisson", order)
+    assert_the_same(found, ran(Processor(), blocks_of, scan, "poisson"))
 
 
 @pytest.mark.parametrize("machine", [Processor(), Namespace(array_api_strict)])

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptycho_plugin.reconstruction.blocks import make_blocks
 from ptycho_plugin.reconstruction.estimate import Estimate
+from ptycho_plugin.reconstruction.forward import ForwardModel
+from ptycho_plugin.reconstruction.gauge import in_slices
 from ptycho_plugin.reconstruction.kernels import DARK_COUNTS
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
 
@@ -38,39 +39,69 @@ def model(request):
     return request.param
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Where frames are seen, and through how many slices."""
+
+    focus_to_sample: float | None
+    slices: int
+
+
+SAMPLES = {
+    "far field": Sample(None, 1),
+    "two slices": Sample(None, 2),
+    "near field": Sample(1e-3, 1),
+    "two slices in the near field": Sample(1e-3, 2),
+}
+
+
+@pytest.fixture(params=SAMPLES.values(), ids=SAMPLES.keys())
+def sample(request):
+    return request.param
+
+
+@pytest.fixture
+def forward(known_scan, processor, sample):
+    geometry = known_scan.geometry.model_copy(update={"focus_to_sample": sample.focus_to_sample})
+    return ForwardModel(processor, geometry, slice_distance=2e-5)
+
+
 @pytest.fixture(params=[0.0, 0.3], ids=["on the grid", "between pixels"])
-def blocks(request, known_scan, processor, model):
+def blocks(request, known_scan, forward, blocks_of, model):
     frames = known_scan.frames[:12].astype(np.float32)
     frames += np.random.default_rng(9).poisson(model.background, frames.shape)
     frames[3, 5, 6] = -1
-    noise = np.zeros(frames.shape[1:], np.float32)
-    positions = known_scan.positions_px[:12] + request.param
-    return list(make_blocks(frames, positions, noise, modes=1, machine=processor))
+    return blocks_of(forward, frames, known_scan.positions_px[:12] + request.param)
 
 
 @pytest.fixture
-def off_truth(known_estimate):
+def off_truth(known_estimate, sample):
     rng = np.random.default_rng(8)
-    blur = 1 + 0.05 * rng.standard_normal(known_estimate.object.shape)
-    return Estimate(
-        (known_estimate.object * blur).astype(np.complex64), known_estimate.probe * np.float32(1.02)
-    )
+    sliced = in_slices(known_estimate, sample.slices)
+    blur = 1 + 0.05 * rng.standard_normal(sliced.object.shape)
+    return Estimate((sliced.object * blur).astype(np.complex64), sliced.probe * np.float32(1.02))
 
 
 @pytest.fixture
-def start(blocks, processor, model):
+def start(blocks, forward, model):
     """An engine on the blocks: ``start(estimate)``."""
     return lambda estimate: MaximumLikelihood(
-        estimate, blocks, processor, noise=model.noise, background=model.background
+        estimate, blocks, forward, noise=model.noise, background=model.background
     )
 
 
 @pytest.fixture
-def likelihood(blocks, modelled_frames, model):
+def likelihood(blocks, forward, modelled_frames, model):
     """L of an estimate: ``likelihood(estimate)``."""
-    return lambda estimate: sum(
-        model.negative_log_likelihood(modelled_frames(estimate, block), block.amplitudes) for block in blocks
-    )
+
+    def total(estimate):
+        frames = (modelled_frames(forward, estimate, block) for block in blocks)
+        return sum(
+            model.negative_log_likelihood(expected, block.amplitudes)
+            for expected, block in zip(frames, blocks, strict=True)
+        )
+
+    return total
 
 
 @pytest.mark.parametrize("part", ["object", "probe"])
@@ -84,6 +115,9 @@ def test_gradient_against_finite_differences(off_truth, start, likelihood, part)
     assert slope / (2 * step) == pytest.approx(2 * gradient.dot(direction), rel=0.02)
 
 
+@pytest.mark.parametrize(
+    "sample", [SAMPLES["far field"], SAMPLES["two slices"]], indirect=True, ids=["thin", "thick"]
+)
 def test_every_step_descends(off_truth, start, likelihood):
     engine = start(off_truth)
     values = [likelihood(off_truth)]
@@ -107,26 +141,28 @@ def plane_wave(shape, row, column):
     mixing=st.floats(-3, 3),
     noise=st.sampled_from(["poisson", "gaussian"]),
 )
-def test_what_no_frame_can_tell_changes_no_step(known_scan, processor, phase, scale, ramp, mixing, noise):
+def test_what_no_frame_can_tell_changes_no_step(
+    known_scan, processor, blocks_of, phase, scale, ramp, mixing, noise
+):
     """A phase, a factor, a ramp and a mixture of modes: stepping and changing the gauge commute."""
     frames = known_scan.frames[:12].astype(np.float32)
-    dark = np.zeros(frames.shape[1:], np.float32)
-    blocks = list(make_blocks(frames, known_scan.positions_px[:12], dark, modes=2, machine=processor))
+    far_field = ForwardModel(processor, known_scan.geometry)
+    blocks = blocks_of(far_field, frames, known_scan.positions_px[:12], modes=2)
     unitary = np.array([[np.cos(mixing), -np.sin(mixing)], [np.sin(mixing), np.cos(mixing)]])
 
     def other_gauge(estimate):
         object_, probe = estimate.object, np.einsum("mn,nrc->mrc", unitary, estimate.probe)
-        object_ = object_ * plane_wave(object_.shape, *ramp) * np.exp(1j * phase) / scale
+        object_ = object_ * plane_wave(object_.shape[1:], *ramp) * np.exp(1j * phase) / scale
         probe = probe * plane_wave(probe.shape[1:], *ramp).conj() * scale
         return Estimate(object_.astype(np.complex64), probe.astype(np.complex64))
 
     def stepped(estimate):
-        engine = MaximumLikelihood(estimate, blocks, processor, noise=noise)
+        engine = MaximumLikelihood(estimate, blocks, far_field, noise=noise)
         for _ in range(2):
             engine.step()
         return engine.estimate
 
-    flat = np.ones(known_scan.object.shape, np.complex64)
+    flat = np.ones((1, *known_scan.object.shape), np.complex64)
     second = 0.3 * np.roll(known_scan.probe, 3, axis=1)
     start = Estimate(flat, np.concatenate([known_scan.probe, second]).astype(np.complex64))
     found, expected = stepped(other_gauge(start)), other_gauge(stepped(start))
@@ -135,19 +171,22 @@ def test_what_no_frame_can_tell_changes_no_step(known_scan, processor, phase, sc
         assert np.linalg.norm(getattr(found, name) - wanted) < 1e-4 * np.linalg.norm(wanted)
 
 
-def test_the_truth_explains_the_frames_to_the_noise(known_scan, known_estimate, known_blocks, processor):
+far_field = pytest.mark.parametrize("sample", [SAMPLES["far field"]], indirect=True, ids=["far field"])
+
+
+@far_field
+def test_the_truth_explains_the_frames_to_the_noise(known_scan, known_estimate, known_blocks, forward):
     """R of the truth is what Poisson noise alone leaves: sum of min(1/4, I)-like terms over the counts."""
     frames = known_scan.frames
     expected = np.sqrt(np.sum(np.minimum(0.25, frames.mean(axis=0))) * len(frames) / frames.sum())
-    assert residual_of(known_estimate, known_blocks, processor) == pytest.approx(expected, rel=0.15)
+    assert residual_of(known_estimate, known_blocks, forward) == pytest.approx(expected, rel=0.15)
 
 
+@far_field
 @pytest.mark.parametrize("background", [0.0, 5.0])
-def test_residual_is_the_definition(
-    known_scan, known_estimate, known_blocks, processor, simulate, background
-):
+def test_residual_is_the_definition(known_scan, known_estimate, known_blocks, forward, simulate, background):
     model = simulate(noise=False).frames.astype(float) + background
     counts = known_scan.frames.astype(float)
     expected = np.sqrt(np.sum((np.sqrt(model) - np.sqrt(counts)) ** 2) / counts.sum())
-    found = residual_of(known_estimate, known_blocks, processor, background)
+    found = residual_of(known_estimate, known_blocks, forward, background)
     assert found == pytest.approx(expected, rel=1e-3)
