@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,15 +40,40 @@ def reconstruct_scan(
             "(?api_key=...) is taken too, but other users of the machine can see it.",
         ),
     ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TOML",
+            help="File of reconstruction options by name, e.g. position_tolerance = 40e-9; those below "
+            "go before it.",
+        ),
+    ] = None,
     difference_map: Annotated[
-        int, typer.Option(min=0, help="Iterations of the difference map.")
-    ] = DEFAULTS.difference_map_iterations,
+        int | None,
+        typer.Option(
+            min=0,
+            help=f"Iterations of the difference map, {DEFAULTS.difference_map_iterations} unless given.",
+        ),
+    ] = None,
     maximum_likelihood: Annotated[
-        int, typer.Option(min=0, help="Iterations of the maximum-likelihood refinement.")
-    ] = DEFAULTS.maximum_likelihood_iterations,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Iterations of the maximum-likelihood refinement, "
+            f"{DEFAULTS.maximum_likelihood_iterations} unless given.",
+        ),
+    ] = None,
     probe_modes: Annotated[
-        int, typer.Option(min=1, help="Mutually incoherent probe modes.")
-    ] = DEFAULTS.probe_modes,
+        int | None,
+        typer.Option(min=1, help=f"Mutually incoherent probe modes, {DEFAULTS.probe_modes} unless given."),
+    ] = None,
+    focus_to_sample_mm: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MM",
+            help="The frames are magnified near fields of a sample that stands this far behind the focus.",
+        ),
+    ] = None,
     zone_plate: Annotated[
         tuple[float, float, float, float] | None,
         typer.Option(
@@ -71,8 +98,16 @@ def reconstruct_scan(
     if "://" in source:  # not repeated: it may hold a key
         raise InputError("an address is no scan: give the uid of its run, and the address with --tiled")
     check_writable(output)
-    options = _options(difference_map, maximum_likelihood, probe_modes)
+    options = _options(
+        recipe,
+        difference_map_iterations=difference_map,
+        maximum_likelihood_iterations=maximum_likelihood,
+        probe_modes=probe_modes,
+    )
     dataset, origin = _from_file(source, output) if tiled is None else _from_tiled(source, tiled)
+    if focus_to_sample_mm is not None:
+        near = dataset.geometry.in_near_field(focus_to_sample_mm * 1e-3)
+        dataset = replace(dataset, geometry=near)
     dataset = _with_start_probe(dataset, zone_plate)
     for remark in dataset.remarks:
         print(f"ptycho: {source}: {remark}", file=sys.stderr)
@@ -116,28 +151,38 @@ def _without_key(command: list[str], tiled: str | None) -> list[str]:
     return [argument.replace(tiled, split_key(tiled)[0]) for argument in command] if tiled else command
 
 
-def _options(difference_map: int, maximum_likelihood: int, probe_modes: int) -> ReconstructionOptions:
-    if difference_map + maximum_likelihood == 0:
+def _options(recipe: Path | None, **chosen: Any) -> ReconstructionOptions:
+    """Return the recipe's options with those that were chosen on the command line."""
+    given = {name: value for name, value in chosen.items() if value is not None}
+    options = ReconstructionOptions(**(_of_recipe(recipe) | given))
+    if options.iterations == 0:
         raise InputError("no iterations: give --difference-map or --maximum-likelihood more than 0")
-    return ReconstructionOptions(
-        difference_map_iterations=difference_map,
-        maximum_likelihood_iterations=maximum_likelihood,
-        probe_modes=probe_modes,
-    )
+    return options
+
+
+def _of_recipe(recipe: Path | None) -> dict[str, Any]:
+    if recipe is None:
+        return {}
+    try:
+        return tomllib.loads(recipe.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{recipe} is no recipe: {error}") from None
 
 
 def _with_start_probe(
     dataset: PtychoDataset, zone_plate: tuple[float, float, float, float] | None
 ) -> PtychoDataset:
-    from ptycho_plugin.optics import ZonePlate
+    from ptycho_plugin.optics import ZonePlate, near_field_probe
 
     if zone_plate is None:
-        if dataset.probe is None:
-            raise InputError(
-                f"{dataset.source} holds no start probe ('probe0' of a file, 'ptycho.probe' of a run): "
-                "describe the optic with --zone-plate"
-            )
-        return dataset
+        if dataset.probe is not None:
+            return dataset
+        if dataset.geometry.focus_to_sample is not None:
+            return dataset.with_probe(near_field_probe(dataset.mean_frame(), dataset.geometry))
+        raise InputError(
+            f"{dataset.source} holds no start probe ('probe0' of a file, 'ptycho.probe' of a run): "
+            "describe the optic with --zone-plate, or give --focus-to-sample-mm for a near field"
+        )
     diameter_um, outermost_zone_nm, stop_um, defocus_um = zone_plate
     try:
         optic = ZonePlate(

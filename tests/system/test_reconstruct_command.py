@@ -15,6 +15,7 @@ from ptycho_plugin.simulation.score import score
 
 PTYCHO = Path(sys.executable).with_name("ptycho")
 STANDARD_CASE = "standard_case.h5"
+NEAR_FIELD_STAR = np.array([120.0, 119.0])  # px, (row, column) in the object
 STAR_FROM_MEAN_POSITION = np.array([60.9, 41.3])  # px, (row, column), top-left corners of the patches
 
 
@@ -70,6 +71,21 @@ def test_a_near_field_file_without_a_probe_says_what_is_missing(shared_data, tmp
     done = _run("reconstruct", shared_data / "petra_p25_nearfield.cxi", "-o", tmp_path / "map.h5")
     assert done.returncode == 2
     assert "holds no start probe" in done.stderr
+    assert "--focus-to-sample-mm" in done.stderr
+
+
+@pytest.mark.timeout(900)
+def test_a_near_field_comes_out(shared_data, tmp_path):
+    """Real data: a star of 28 spokes with a ring at about 31 px."""
+    recipe = ("--focus-to-sample-mm", 3.65, "--difference-map", 10, "--maximum-likelihood", 60)
+    summary = _reconstruct(shared_data / "petra_p25_nearfield.cxi", tmp_path / "map.h5", *recipe)
+    assert summary["R"] <= 0.12
+    with h5py.File(tmp_path / "map.h5") as file:
+        assert file["geometry/object_pixel"][()] == pytest.approx(178.66e-9, rel=1e-4)
+        ring = _ring(file["amplitude"][()], NEAR_FIELD_STAR, radius=45)
+    harmonics = np.abs(np.fft.rfft(ring - ring.mean()))
+    assert harmonics.argmax() == 28
+    assert harmonics[28] > 3 * np.delete(harmonics, 28).max()
 
 
 @pytest.mark.timeout(900)
