@@ -8,6 +8,7 @@ import tomllib
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,9 +19,11 @@ from ptycho_plugin.reconstruction.options import ReconstructionOptions
 
 if TYPE_CHECKING:
     from ptycho_plugin.dataset import PtychoDataset
-    from ptycho_plugin.reconstruction.result import Result
+    from ptycho_plugin.reconstruction.result import Progress, Result
 
 DEFAULTS = ReconstructionOptions()
+CHECKPOINT_S = 60.0
+"""Seconds between two checkpoints: each takes about as long as a few iterations."""
 
 
 def reconstruct_scan(
@@ -74,6 +77,14 @@ def reconstruct_scan(
             help="The frames are magnified near fields of a sample that stands this far behind the focus.",
         ),
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="HDF5",
+            help="Keep the state here, at most a minute old, and go on from it if it is there; it is removed "
+            "once the output is written.",
+        ),
+    ] = None,
     zone_plate: Annotated[
         tuple[float, float, float, float] | None,
         typer.Option(
@@ -97,7 +108,8 @@ def reconstruct_scan(
 
     if "://" in source:  # not repeated: it may hold a key
         raise InputError("an address is no scan: give the uid of its run, and the address with --tiled")
-    check_writable(output)
+    for file in filter(None, (output, checkpoint)):
+        check_writable(file)
     options = _options(
         recipe,
         difference_map_iterations=difference_map,
@@ -112,7 +124,11 @@ def reconstruct_scan(
     for remark in dataset.remarks:
         print(f"ptycho: {source}: {remark}", file=sys.stderr)
     with progress_bars() as bars:
-        result = reconstruct(dataset, options, ReconstructionBar(bars))
+        bar = ReconstructionBar(bars)
+        if checkpoint is None:
+            result = reconstruct(dataset, options, bar)
+        else:
+            result = _with_checkpoint(checkpoint, dataset, options, origin, bar)
     made_by = provenance(
         options=options.model_dump(mode="json"),
         frames=(0, len(dataset)),
@@ -120,7 +136,33 @@ def reconstruct_scan(
         source=origin,
     )
     write_result(output, result, made_by)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     print(json.dumps(_summary(result, output)))
+
+
+def _with_checkpoint(
+    file: Path,
+    dataset: PtychoDataset,
+    options: ReconstructionOptions,
+    source: dict[str, str],
+    bar: ReconstructionBar,
+) -> Result:
+    """Reconstruct from where a checkpoint was written, if there is one, and keep it up to date."""
+    from ptycho_plugin.io.checkpoint import read_checkpoint, write_checkpoint
+    from ptycho_plugin.reconstruction.driver import started
+
+    reconstruction = read_checkpoint(file, options, source) if file.exists() else started(dataset, options)
+    written = perf_counter()
+
+    def keep(progress: Progress) -> None:
+        nonlocal written
+        bar(progress)
+        if perf_counter() - written >= CHECKPOINT_S:
+            write_checkpoint(file, reconstruction, source)
+            written = perf_counter()
+
+    return reconstruction.finish(keep)
 
 
 def _from_file(source: str, output: Path) -> tuple[PtychoDataset, dict[str, str]]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from ptycho_plugin.reconstruction.machine import Array, Machine
 
@@ -38,6 +42,15 @@ class Estimate:
     def dot(self, other: Estimate) -> float:
         """Return the real inner product."""
         return _inner(self.object, other.object) + _inner(self.probe, other.probe)
+
+    def state(self, machine: Machine) -> dict[str, NDArray[Any]]:
+        """Return both on the host."""
+        return {"object": machine.host(self.object), "probe": machine.host(self.probe)}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, NDArray[Any]], machine: Machine) -> Estimate:
+        """Return the estimate that `state` was taken of, on a machine."""
+        return cls(machine.array(state["object"]), machine.array(state["probe"]))
 
     def with_probe_power(self, power: float) -> Estimate:
         """Return the same exit waves with sum |probe|^2 = power: the gauge of the scale."""

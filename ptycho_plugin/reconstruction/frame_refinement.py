@@ -13,7 +13,7 @@ the beam over the scan from one of the object's modulus: only the scatter of int
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -80,6 +80,14 @@ class FrameRefinement:
         self._last_px = np.array(shape) - self._side - 0.5
         centred = measured_px - measured_px.mean(axis=0)
         self._together = np.column_stack([np.ones(len(centred)), centred])
+
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """Return positions and intensities, to be restored."""
+        return {"positions_px": self.positions_px, "intensities": self.intensities}
+
+    def restore(self, state: Mapping[str, NDArray[np.float64]]) -> None:
+        """Take over positions and intensities; the blocks stand there already."""
+        self.positions_px, self.intensities = state["positions_px"], state["intensities"]
 
     def step(self, estimate: Estimate, model: Model) -> None:
         """Refine every frame once, for a given object and probe."""

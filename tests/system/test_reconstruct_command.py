@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,33 @@ def test_the_truth_changes_no_bit(few_frames, tmp_path):
     with h5py.File(tmp_path / "with.h5") as one, h5py.File(tmp_path / "without.h5") as other:
         for name in ("object", "probe", "phase", "amplitude", "positions", "positions_px", "error"):
             assert one[name][()].tobytes() == other[name][()].tobytes()
+
+
+def test_a_killed_reconstruction_goes_on_from_its_checkpoint(few_frames, tmp_path):
+    """Killed for good after its first checkpoint, it ends with the bits of one that was not."""
+    recipe = ("--difference-map", 20, "--maximum-likelihood", 20)
+    whole, resumed, checkpoint = (tmp_path / name for name in ("whole.h5", "resumed.h5", "half.h5"))
+    _reconstruct(few_frames, whole, *recipe)
+    arguments = ["reconstruct", few_frames, "-o", resumed, *recipe, "--checkpoint", checkpoint]
+    script = (
+        "import os, signal, sys\n"
+        "from ptycho_plugin.cli import main, reconstruct\n"
+        "from ptycho_plugin.io import checkpoint\n"
+        "write = checkpoint.write_checkpoint\n"
+        "def write_and_die(*arguments):\n"
+        "    write(*arguments)\n"
+        "    if len(arguments[1]._errors) == 27: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "checkpoint.write_checkpoint, reconstruct.CHECKPOINT_S = write_and_die, 0\n"
+        "main()\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert not resumed.exists()
+    assert _run(*arguments).returncode == 0
+    assert not checkpoint.exists()
+    with h5py.File(whole) as one, h5py.File(resumed) as other:
+        for name in ("object", "probe", "error", "residual"):
+            np.testing.assert_array_equal(one[name][()], other[name][()])
 
 
 def test_a_truncated_scan_is_one_sentence(few_frames, tmp_path):
