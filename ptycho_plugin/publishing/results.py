@@ -115,6 +115,7 @@ def _metadata(result: Result) -> dict[str, Any]:
         "likelihood_from": result.likelihood_from,
         "r_factor": result.residual,
         "object_pixel": result.object_pixel,
+        "mode_powers": result.mode_powers.tolist(),
         "geometry": result.geometry.model_dump(mode="json"),
         "seconds": result.seconds,
         "device": result.device,

@@ -99,6 +99,12 @@ class Result:
         return np.prod(self.slices, axis=0)
 
     @property
+    def mode_powers(self) -> NDArray[np.float64]:
+        """Share of each probe mode, ``(mode,)``, in the photons of a frame."""
+        powers = np.sum(np.abs(self.probe) ** 2, axis=(1, 2), dtype=np.float64)
+        return np.asarray(powers / powers.sum())
+
+    @property
     def phase(self) -> NDArray[np.float32]:
         """Phase of the object in radians, negative where there is more matter."""
         return np.angle(self.object).astype(np.float32)

@@ -126,6 +126,8 @@ def test_partial_coherence_needs_modes(simulate):
     one = reconstruct(scan.dataset(frames=blurred), SHORT)
     two = reconstruct(scan.dataset(frames=blurred), SHORT.model_copy(update={"probe_modes": 2}))
     assert two.probe.shape == (2, 32, 32)
+    assert one.mode_powers.tolist() == [1.0]
+    np.testing.assert_allclose(two.mode_powers, 0.5, atol=0.1)
     assert two.residual < 0.3 * one.residual
 
 
