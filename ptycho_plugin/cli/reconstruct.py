@@ -12,7 +12,7 @@ import typer
 
 from ptycho_plugin.cli.bars import ReconstructionBar, progress_bars
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.options import Device, ReconstructionOptions
 
 if TYPE_CHECKING:
     from ptycho_plugin.dataset import PtychoDataset
@@ -47,6 +47,9 @@ def reconstruct_scan(
     probe_modes: Annotated[
         int, typer.Option(min=1, help="Mutually incoherent probe modes.")
     ] = DEFAULTS.probe_modes,
+    device: Annotated[
+        Device, typer.Option(help="What computes: auto takes a GPU that works, else the processor.")
+    ] = DEFAULTS.device,
     zone_plate: Annotated[
         tuple[float, float, float, float] | None,
         typer.Option(
@@ -71,7 +74,7 @@ def reconstruct_scan(
     if "://" in source:  # not repeated: it may hold a key
         raise InputError("an address is no scan: give the uid of its run, and the address with --tiled")
     check_writable(output)
-    options = _options(difference_map, maximum_likelihood, probe_modes)
+    options = _options(difference_map, maximum_likelihood, probe_modes, device)
     dataset, origin = _from_file(source, output) if tiled is None else _from_tiled(source, tiled)
     dataset = _with_start_probe(dataset, zone_plate)
     for remark in dataset.remarks:
@@ -116,13 +119,16 @@ def _without_key(command: list[str], tiled: str | None) -> list[str]:
     return [argument.replace(tiled, split_key(tiled)[0]) for argument in command] if tiled else command
 
 
-def _options(difference_map: int, maximum_likelihood: int, probe_modes: int) -> ReconstructionOptions:
+def _options(
+    difference_map: int, maximum_likelihood: int, probe_modes: int, device: Device
+) -> ReconstructionOptions:
     if difference_map + maximum_likelihood == 0:
         raise InputError("no iterations: give --difference-map or --maximum-likelihood more than 0")
     return ReconstructionOptions(
         difference_map_iterations=difference_map,
         maximum_likelihood_iterations=maximum_likelihood,
         probe_modes=probe_modes,
+        device=device,
     )
 
 

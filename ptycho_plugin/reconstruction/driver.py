@@ -13,13 +13,14 @@ from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import InputError, ReconstructionError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.reconstruction.blocks import Block, expected_noise, make_blocks
+from ptycho_plugin.reconstruction.device import ASKED_FOR, choose_machine
 from ptycho_plugin.reconstruction.difference_map import DifferenceMap
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.field import Field
 from ptycho_plugin.reconstruction.fourier import detector_order
 from ptycho_plugin.reconstruction.frame_refinement import FrameRefinement
 from ptycho_plugin.reconstruction.gauge import with_more_modes, with_orthogonal_modes, without_ramp
-from ptycho_plugin.reconstruction.machine import Machine, Processor
+from ptycho_plugin.reconstruction.machine import Machine
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Progress, Result
@@ -43,7 +44,7 @@ class Reconstruction:
         once. Measured positions may have another zero: the first frames tell.
     options : ReconstructionOptions, optional
     machine : Machine, optional
-        By default the processor.
+        By default what the options' device chooses.
 
     Examples
     --------
@@ -63,8 +64,8 @@ class Reconstruction:
         machine: Machine | None = None,
     ) -> None:
         self.geometry = geometry
-        self._machine = machine or Processor()
         self.options = options or ReconstructionOptions()
+        self._machine, self._why = (machine, ASKED_FOR) if machine else choose_machine(self.options.device)
         self._planned = planned_positions
         self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
         start = Estimate(
@@ -218,7 +219,7 @@ class Reconstruction:
             geometry=self.geometry,
             options=self.options,
             seconds=self._seconds,
-            device=self._machine.describe(self.geometry.frame_side),
+            device=f"{self._machine.describe(self.geometry.frame_side)} ({self._why})",
         )
 
     def _refuse_when_done(self) -> None:
@@ -279,7 +280,7 @@ def reconstruct(
     Raises
     ------
     InputError
-        If the scan has no start probe.
+        If the scan has no start probe, or its options ask for a graphics processor and none works.
     ReconstructionError
         If no pixel counted a photon, or an engine diverges.
     """

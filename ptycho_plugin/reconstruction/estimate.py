@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ptycho_plugin.reconstruction.blocks import Block
-from ptycho_plugin.reconstruction.machine import Array, Machine
+from ptycho_plugin.reconstruction.machine import Array, Machine, namespace_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def summed_probe(sums: Array, machine: Machine) -> Array:
 
 def _inner(a: Array, b: Array) -> float:
     # Not a BLAS call, whose last bits depend on its threads.
-    xp = a.__array_namespace__()
+    xp = namespace_of(a)
     real = xp.real(a) * xp.real(b)
     real += xp.imag(a) * xp.imag(b)
     return float(xp.sum(real, dtype=xp.float64))

@@ -66,7 +66,7 @@ class Result:
     seconds : float
         Spent in the engines.
     device : str
-        What computed it.
+        What computed it, and why that did.
     """
 
     object: NDArray[np.complex64]
