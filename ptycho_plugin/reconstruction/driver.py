@@ -22,13 +22,14 @@ from ptycho_plugin.reconstruction.blocks import (
     make_blocks,
     restored_blocks,
 )
+from ptycho_plugin.reconstruction.device import ASKED_FOR, choose_machine
 from ptycho_plugin.reconstruction.difference_map import DifferenceMap
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.field import Field
 from ptycho_plugin.reconstruction.forward import ForwardModel
 from ptycho_plugin.reconstruction.frame_refinement import FrameRefinement
 from ptycho_plugin.reconstruction.gauge import in_slices, with_more_modes, with_orthogonal_modes, without_ramp
-from ptycho_plugin.reconstruction.machine import Machine, Processor
+from ptycho_plugin.reconstruction.machine import Machine
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
 from ptycho_plugin.reconstruction.mean_frame import MeanFrame
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
@@ -57,7 +58,7 @@ class Reconstruction:
         once. Measured positions may have another zero: the first frames tell.
     options : ReconstructionOptions, optional
     machine : Machine, optional
-        By default the processor.
+        By default what the options' device chooses.
 
     Examples
     --------
@@ -77,8 +78,8 @@ class Reconstruction:
         machine: Machine | None = None,
     ) -> None:
         self.geometry = geometry
-        self._machine = machine or Processor()
         self.options = options or ReconstructionOptions()
+        self._machine, self._why = (machine, ASKED_FOR) if machine else choose_machine(self.options.device)
         self._planned = planned_positions
         self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
         start = Estimate(
@@ -243,7 +244,7 @@ class Reconstruction:
             geometry=self.geometry,
             options=self.options,
             seconds=self._seconds,
-            device=self._machine.describe(self.geometry.frame_side),
+            device=f"{self._machine.describe(self.geometry.frame_side)} ({self._why})",
         )
 
     def state(self) -> State:
@@ -335,7 +336,7 @@ def reconstruct(
     Raises
     ------
     InputError
-        If the scan has no start probe.
+        If the scan has no start probe, or its options ask for a graphics processor and none works.
     ReconstructionError
         If no pixel counted a photon, or an engine diverges.
     """

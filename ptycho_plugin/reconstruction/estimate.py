@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ptycho_plugin.reconstruction.machine import Array, Machine
+from ptycho_plugin.reconstruction.machine import Array, Machine, namespace_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Totals:
 
 def _inner(a: Array, b: Array) -> float:
     # Not a BLAS call, whose last bits depend on its threads.
-    xp = a.__array_namespace__()
+    xp = namespace_of(a)
     real = xp.real(a) * xp.real(b)
     real += xp.imag(a) * xp.imag(b)
     return float(xp.sum(real, dtype=xp.float64))

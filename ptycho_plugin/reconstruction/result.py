@@ -68,7 +68,7 @@ class Result:
     seconds : float
         Spent in the engines.
     device : str
-        What computed it.
+        What computed it, and why that did.
     """
 
     slices: NDArray[np.complex64]

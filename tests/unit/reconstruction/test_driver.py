@@ -116,7 +116,20 @@ def test_any_machine_does(known_scan):
     np.testing.assert_allclose(one.object[one.trusted], other.object[one.trusted], atol=1e-3)
     assert isinstance(other.object, np.ndarray)
     assert other.residual == pytest.approx(one.residual, rel=1e-4)
-    assert other.device == "array_api_strict"
+    assert other.device == "array_api_strict (asked for)"
+
+
+def test_the_options_choose_the_device_and_the_result_says_why(known_scan, monkeypatch):
+    found = []
+
+    def choose(device):
+        found.append(device)
+        return Processor(), "the moon is full"
+
+    monkeypatch.setattr("ptycho_plugin.reconstruction.driver.choose_machine", choose)
+    result = reconstruct(known_scan.dataset(), TINY.model_copy(update={"device": "gpu"}))
+    assert found == ["gpu"]
+    assert result.device == f"{Processor().describe(32)} (the moon is full)"
 
 
 def test_partial_coherence_needs_modes(simulate):
