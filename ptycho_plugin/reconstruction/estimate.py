@@ -42,7 +42,7 @@ class Estimate:
     def with_probe_power(self, power: float) -> Estimate:
         """Return the same exit waves with sum |probe|^2 = power: the gauge of the scale."""
         scale = (power / self.probe_power) ** 0.5
-        return Estimate(self.object / scale, self.probe * scale)
+        return Estimate(self.object * (1 / scale), self.probe * scale)
 
 
 class Totals:
@@ -123,11 +123,10 @@ def add_to_probe(
         Receives sum_j |O_j|^2.
     """
     if block.shifts is None:
-        machine.primitives.to_probe(waves, object_, block.corners, sums[:1, ...], transmission)
+        machine.primitives.to_probe(waves, object_, block.corners, sums[0, ...], transmission)
         return
     products = machine.room("products", waves.shape)
-    products[...] = 0
-    machine.primitives.to_probe(waves, object_, block.corners, products, transmission)
+    machine.primitives.to_probes(waves, object_, block.corners, products, transmission)
     machine.primitives.add_shifted_back(machine.to_detector(products), block.shifts, sums[1, ...])
 
 
