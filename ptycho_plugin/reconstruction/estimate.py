@@ -55,7 +55,7 @@ class Estimate:
     def with_probe_power(self, power: float) -> Estimate:
         """Return the same exit waves with sum |probe|^2 = power: the gauge of the scale."""
         scale = (power / self.probe_power) ** 0.5
-        return Estimate(self.object / scale, self.probe * scale)
+        return Estimate(self.object * (1 / scale), self.probe * scale)
 
 
 class Totals:

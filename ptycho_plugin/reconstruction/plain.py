@@ -87,13 +87,20 @@ class Plain:
             illumination[window] += light[min(j, light.shape[0] - 1), ...]
 
     def to_probe(
+        self, waves: Array, object_: Array, corners: Corners, total: Array, transmission: Array
+    ) -> None:
+        """Add sum_j conj(O_j) waves_j and sum_j |O_j|^2."""
+        products = self._xp.empty_like(waves)
+        self.to_probes(waves, object_, corners, products, transmission)
+        total += self._xp.sum(products, axis=0)
+
+    def to_probes(
         self, waves: Array, object_: Array, corners: Corners, out: Array, transmission: Array
     ) -> None:
-        """Add conj(O_j) waves_j and sum_j |O_j|^2."""
+        """Set out_j = conj(O_j) waves_j, and add sum_j |O_j|^2."""
         xp = self._xp
         patches = self._patches(object_, corners, waves.shape[-1])
-        products = xp.conj(patches) * waves
-        out += products if out.shape[0] == waves.shape[0] else xp.sum(products, axis=0, keepdims=True)
+        out[...] = xp.conj(patches) * waves
         transmission += xp.sum(_squared(patches, xp), axis=(0, 1))
 
     def compare(self, far: Array, amplitudes: Array, background: float, poisson: bool, out: Array) -> float:
