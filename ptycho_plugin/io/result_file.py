@@ -47,8 +47,9 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
     the probe's attribute ``mode_powers`` the share of each mode in a frame's photons,
     ``positions_px`` (frame, 2) the top-left pixel, with its fraction, of each frame's patch in
     ``object``, ``positions_measured`` (frame, 2) metres what the stage said, ``intensities`` (frame,) the
-    beam's relative to their mean, ``error`` (iteration,) (its attribute ``likelihood_from`` as in
-    `Result`) and ``residual``; ``geometry`` holds scalars with their units and ``provenance`` is JSON.
+    beam's relative to their mean, ``background`` the counts that every pixel has besides, ``error``
+    (iteration,) (its attribute ``likelihood_from`` as in `Result`) and ``residual``; ``geometry`` holds
+    scalars with their units and ``provenance`` is JSON.
     """
     with replacing(Path(path)) as part, h5py.File(part, "w") as file:
         file.attrs.update(conventions=CONVENTIONS, device=result.device, seconds=result.seconds)
@@ -63,6 +64,8 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
         file["amplitude"] = result.amplitude.astype(np.float32, copy=False)
         file["trusted"] = result.trusted
         file["intensities"] = result.intensities
+        file["background"] = result.background
+        file["background"].attrs["units"] = "counts/px"
         file["error"] = result.errors
         file["error"].attrs["likelihood_from"] = result.likelihood_from
         file["residual"] = result.residual

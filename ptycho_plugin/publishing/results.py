@@ -114,6 +114,7 @@ def _metadata(result: Result) -> dict[str, Any]:
         "iteration": len(result.errors),
         "likelihood_from": result.likelihood_from,
         "r_factor": result.residual,
+        "background": result.background,
         "object_pixel": result.object_pixel,
         "mode_powers": result.mode_powers.tolist(),
         "geometry": result.geometry.model_dump(mode="json"),

@@ -28,7 +28,7 @@ TINY = np.finfo(np.float32).tiny
 DARK = np.float32(1e-6)
 """Amplitude below which a far field has no phase to keep, and stays dark."""
 DARK_COUNTS = np.float32(1e-2)
-"""Counts a pixel always expects: keeps the likelihood finite where the model is dark."""
+"""Counts a pixel always expects, background included: keeps the likelihood finite where the model is dark."""
 
 kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 
@@ -317,7 +317,7 @@ def compare(far: Waves, amplitudes: Reals, background: np.float32, poisson: bool
     """
     frames, modes, side, _ = far.shape
     waves, slopes = _pairs(far), _pairs(out)
-    norm = np.float32(1 / side**2)
+    norm, besides = np.float32(1 / side**2), max(background, DARK_COUNTS)
     distances, total = np.empty(side, np.float32), 0.0
     model, slope = np.empty(side, np.float32), np.empty(side, np.float32)
     for j in range(frames):
@@ -328,11 +328,12 @@ def compare(far: Waves, amplitudes: Reals, background: np.float32, poisson: bool
             for m in range(modes):
                 _add_intensity(waves[j, m, r], model)
             for c in range(side):
-                expected, counts = model[c] * norm + background, amplitude[c] * amplitude[c]
-                excess = np.sqrt(expected) - amplitude[c]
+                light, counts = model[c] * norm, amplitude[c] * amplitude[c]
+                excess = np.sqrt(light + background) - amplitude[c]
                 distances[c] += excess * excess if amplitude[c] >= ZERO else ZERO
-                variance = expected + DARK_COUNTS if poisson else max(counts, ONE)
-                pull = norm * (expected + DARK_COUNTS - counts) / variance
+                expected = light + besides
+                variance = expected if poisson else max(counts, ONE)
+                pull = norm * (expected - counts) / variance
                 slope[c] = pull if amplitude[c] >= ZERO else ZERO
             for m in range(modes):
                 _scale(waves[j, m, r], slope, slopes[j, m, r])
@@ -387,7 +388,7 @@ def expand(
     """
     frames, modes, side, _ = far.shape
     waves, steps = _pairs(far), _pairs(change)
-    norm = np.float32(1 / side**2)
+    norm, besides = np.float32(1 / side**2), max(background, DARK_COUNTS)
     slopes, curvatures = np.empty(side, np.float32), np.empty(side, np.float32)
     model, growth = np.empty(side, np.float32), np.empty(side, np.float32)
     slope = curvature = 0.0
@@ -402,11 +403,11 @@ def expand(
                 for c in range(side):
                     growth[c] += wave[2 * c] * step[2 * c] + wave[2 * c + 1] * step[2 * c + 1]
             for c in range(side):
-                expected, counts = model[c] * norm + background, amplitude[c] * amplitude[c]
-                variance = expected + DARK_COUNTS if poisson else max(counts, ONE)
+                expected, counts = model[c] * norm + besides, amplitude[c] * amplitude[c]
+                variance = expected if poisson else max(counts, ONE)
                 gained = norm * (growth[c] + growth[c])
                 relative = gained / variance if amplitude[c] >= ZERO else ZERO
-                slopes[c] += (expected + DARK_COUNTS - counts) * relative
+                slopes[c] += (expected - counts) * relative
                 curvatures[c] += gained * relative
         slope += slopes.astype(np.float64).sum()
         curvature += curvatures.astype(np.float64).sum()

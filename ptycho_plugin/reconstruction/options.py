@@ -27,6 +27,9 @@ class ReconstructionOptions(CheckedModel):
     """Mutually incoherent probe modes."""
     noise: Literal["poisson", "gaussian"] = "poisson"
     """Whose likelihood is refined: the variance of counts is the model's, or the counts' own."""
+    estimate_background: bool = False
+    """Whether every pixel may have counts besides the diffraction (scatter, dark counts), as many as the
+    darkest part of a frame has on average; the difference map, which gains nothing from it, ignores it."""
     position_tolerance: Annotated[float, Field(ge=0, json_schema_extra={"units": "m"})] = 0.0
     """How far a frame may lie from its measured position, in metres; 0 trusts the stage."""
     refine_intensities: bool = False

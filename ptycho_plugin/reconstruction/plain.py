@@ -106,10 +106,11 @@ class Plain:
     def compare(self, far: Array, amplitudes: Array, background: float, poisson: bool, out: Array) -> float:
         """Compare the expected counts with the measured ones."""
         xp, side = self._xp, far.shape[-1]
-        expected, counts = self._intensity(far) + float(background), amplitudes**2
+        light, counts = self._intensity(far), amplitudes**2
         measured = amplitudes >= 0
-        distance = xp.sum(xp.where(measured, (xp.sqrt(expected) - amplitudes) ** 2, 0.0))
-        slope = (expected + float(DARK_COUNTS) - counts) / self._variance(expected, counts, poisson)
+        distance = xp.sum(xp.where(measured, (xp.sqrt(light + float(background)) - amplitudes) ** 2, 0.0))
+        expected = light + _besides(background)
+        slope = (expected - counts) / self._variance(expected, counts, poisson)
         slope = xp.where(measured, slope, xp.zeros_like(slope)) / side**2
         out[...] = far * slope[:, None, :, :]
         return float(distance)
@@ -134,11 +135,11 @@ class Plain:
     ) -> tuple[float, float]:
         """Expand L along a change of the far fields."""
         xp, side = self._xp, far.shape[-1]
-        expected, counts = self._intensity(far) + float(background), amplitudes**2
+        expected, counts = self._intensity(far) + _besides(background), amplitudes**2
         gained = 2 * xp.sum(xp.real(xp.conj(far) * change), axis=1) / side**2
         relative = gained / self._variance(expected, counts, poisson)
         relative = xp.where(amplitudes >= 0, relative, xp.zeros_like(relative))
-        slope = xp.sum((expected + float(DARK_COUNTS) - counts) * relative)
+        slope = xp.sum((expected - counts) * relative)
         return float(slope), float(xp.sum(gained * relative))
 
     def _intensity(self, far: Array) -> Array:
@@ -146,13 +147,17 @@ class Plain:
 
     def _variance(self, expected: Array, counts: Array, poisson: bool) -> Array:
         if poisson:
-            return expected + float(DARK_COUNTS)
+            return expected
         return self._xp.where(counts > 1, counts, self._xp.ones_like(counts))
 
     def _patches(self, object_: Array, corners: Corners, side: int) -> Array:
         """Return O_j, ``(frame, 1, row, column)``."""
         rows, columns = (self._xp.asarray(first[:, None] + np.arange(side)) for first in corners.T)
         return object_[rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def _besides(background: float) -> float:
+    return max(float(background), float(DARK_COUNTS))
 
 
 def _factors(shifts: Array) -> Array:

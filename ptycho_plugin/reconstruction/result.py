@@ -55,6 +55,8 @@ class Result:
         ``(row, column)`` in metres, as given: the same unless they were refined.
     intensities : ndarray, (frame,), float64
         Of the beam, relative to their mean: 1 unless they were refined.
+    background : float
+        Counts that every pixel has besides the diffraction: 0 unless it was estimated.
     trusted : ndarray of bool, (row, column)
         Where the object was illuminated enough to be judged.
     errors : ndarray, (iteration,), float64
@@ -77,6 +79,7 @@ class Result:
     positions_px: NDArray[np.float64]
     positions_measured: NDArray[np.float64]
     intensities: NDArray[np.float64]
+    background: float
     trusted: NDArray[np.bool_]
     errors: NDArray[np.float64]
     likelihood_from: int

@@ -59,12 +59,12 @@ class Case:
         return np.array([0, 1e9, 0.1, 1], np.float32) * np.float32(self.side**2)
 
 
-def compare(poisson):
-    return lambda c: [c.far(), c.amplitudes(), np.float32(0.5), poisson, c.far()]
+def compare(poisson, background=0.5):
+    return lambda c: [c.far(), c.amplitudes(), np.float32(background), poisson, c.far()]
 
 
-def expand(poisson):
-    return lambda c: [c.far(), c.far(), c.amplitudes(), np.float32(0.5), poisson]
+def expand(poisson, background=0.5):
+    return lambda c: [c.far(), c.far(), c.amplitudes(), np.float32(background), poisson]
 
 
 ARGUMENTS = {
@@ -80,9 +80,11 @@ ARGUMENTS = {
     "to_probes": lambda c: [c.exits(), c.object(), c.corners, c.exits(), c.light(c.side, c.side)],
     "compare (poisson)": compare(poisson=True),
     "compare (gaussian)": compare(poisson=False),
+    "compare (no background)": compare(poisson=True, background=0),
     "change_of_exit_waves": lambda c: [c.probes(), c.probes(), c.object(), c.object(), c.corners, c.exits()],
     "expand (poisson)": expand(poisson=True),
     "expand (gaussian)": expand(poisson=False),
+    "expand (no background)": expand(poisson=True, background=0),
 }
 
 
