@@ -13,7 +13,12 @@ MEASURED = {
     "ml_offgrid_over_floor",
     "peak_over_exit_waves",
 }
-NEEDS_A_GPU = {"gpu_iterations_per_s_dm", "gpu_iterations_per_s_ml", "gpu_relative_difference"}
+NEEDS_A_GPU = {
+    "gpu_iterations_per_s_dm",
+    "gpu_iterations_per_s_ml",
+    "gpu_difference_dm",
+    "gpu_difference_ml",
+}
 NEEDS_THE_SCORER = {
     "to_peer_quality_over_floor",
     "phase_error",
