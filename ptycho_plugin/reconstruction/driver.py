@@ -189,6 +189,7 @@ class Reconstruction:
             self._forward,
             noise=self.options.noise,
             background=self._statistics.background,
+            smoothness=self.options.smoothness,
         )
         self._likelihood_from = len(self._errors)
         for done in range(1, self.options.maximum_likelihood_iterations + 1):
