@@ -212,6 +212,7 @@ class Reconstruction:
             self._forward,
             noise=self.options.noise,
             background=self._statistics.background,
+            smoothness=self.options.smoothness,
         )
         self._likelihood_from = len(self._errors)
         return self._likelihood

@@ -33,7 +33,7 @@ class Estimate:
     @property
     def probe_power(self) -> float:
         """Sum |probe|^2, the photons of a frame."""
-        return _inner(self.probe, self.probe)
+        return inner(self.probe, self.probe)
 
     def plus(self, direction: Estimate, length: float) -> Estimate:
         """Return the estimate a step of some length away."""
@@ -41,7 +41,7 @@ class Estimate:
 
     def dot(self, other: Estimate) -> float:
         """Return the real inner product."""
-        return _inner(self.object, other.object) + _inner(self.probe, other.probe)
+        return inner(self.object, other.object) + inner(self.probe, other.probe)
 
     def state(self, machine: Machine) -> dict[str, NDArray[Any]]:
         """Return both on the host."""
@@ -53,9 +53,12 @@ class Estimate:
         return cls(machine.array(state["object"]), machine.array(state["probe"]))
 
     def with_probe_power(self, power: float) -> Estimate:
-        """Return the same exit waves with sum |probe|^2 = power: the gauge of the scale."""
+        """Return the same exit waves with sum |probe|^2 = power: the gauge of the scale.
+
+        Each slice takes the same share of the factor.
+        """
         scale = (power / self.probe_power) ** 0.5
-        return Estimate(self.object * (1 / scale), self.probe * scale)
+        return Estimate(self.object * scale ** (-1 / self.object.shape[0]), self.probe * scale)
 
 
 class Totals:
@@ -86,7 +89,8 @@ class Totals:
         return first
 
 
-def _inner(a: Array, b: Array) -> float:
+def inner(a: Array, b: Array) -> float:
+    """Return the real inner product of two arrays."""
     # Not a BLAS call, whose last bits depend on its threads.
     xp = namespace_of(a)
     real = xp.real(a) * xp.real(b)

@@ -27,6 +27,9 @@ class ReconstructionOptions(CheckedModel):
     """Mutually incoherent probe modes."""
     noise: Literal["poisson", "gaussian"] = "poisson"
     """Whose likelihood is refined: the variance of counts is the model's, or the counts' own."""
+    smoothness: Annotated[float, Field(ge=0)] = 0.0
+    """1 / (2 d^2) where the maximum likelihood may expect neighbouring pixels of the transmission to differ
+    by d, rms; 0 expects nothing. It belongs to the sample, and tells where photons are few."""
     estimate_background: bool = False
     """Whether every pixel may have counts besides the diffraction (scatter, dark counts), as many as the
     darkest part of a frame has on average; the difference map, which gains nothing from it, ignores it."""
