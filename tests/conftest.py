@@ -66,6 +66,7 @@ def small_result(small_scan: PtychoDataset) -> Result:
         positions_px=small_scan.positions / small_scan.geometry.object_pixel,
         positions_measured=small_scan.positions,
         intensities=np.ones(len(small_scan)),
+        background=0.02,
         trusted=np.ones((40, 44), bool),
         errors=np.array([0.4, 0.2, 0.1]),
         likelihood_from=2,

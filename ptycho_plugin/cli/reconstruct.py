@@ -15,7 +15,7 @@ import typer
 
 from ptycho_plugin.cli.bars import ReconstructionBar, progress_bars
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.options import Device, ReconstructionOptions
 
 if TYPE_CHECKING:
     from ptycho_plugin.dataset import PtychoDataset
@@ -77,6 +77,9 @@ def reconstruct_scan(
             help="The frames are magnified near fields of a sample that stands this far behind the focus.",
         ),
     ] = None,
+    device: Annotated[
+        Device | None, typer.Option(help="What computes: auto, unless given, takes a GPU that works.")
+    ] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -115,6 +118,7 @@ def reconstruct_scan(
         difference_map_iterations=difference_map,
         maximum_likelihood_iterations=maximum_likelihood,
         probe_modes=probe_modes,
+        device=device,
     )
     dataset, origin = _from_file(source, output) if tiled is None else _from_tiled(source, tiled)
     if focus_to_sample_mm is not None:

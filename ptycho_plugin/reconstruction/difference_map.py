@@ -129,7 +129,7 @@ class DifferenceMap:
         """
         floor = FLOOR * float(self._machine.xp.max(self._illumination))
         known = (1 - LEAK) * self.estimate.object + LEAK
-        return (self._overlap + floor * known) / (self._illumination + floor)
+        return (self._overlap + floor * known) * (1 / (self._illumination + floor))
 
     def _nearest_probe(self, object_: Array) -> Array:
         """Return P = sum_j conj(O_j) psi_j / sum_j |O_j|^2 (equation 7), moved back to one pixel grid."""

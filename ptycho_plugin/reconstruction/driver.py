@@ -22,13 +22,14 @@ from ptycho_plugin.reconstruction.blocks import (
     make_blocks,
     restored_blocks,
 )
+from ptycho_plugin.reconstruction.device import ASKED_FOR, choose_machine
 from ptycho_plugin.reconstruction.difference_map import DifferenceMap
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.field import Field
 from ptycho_plugin.reconstruction.forward import ForwardModel
 from ptycho_plugin.reconstruction.frame_refinement import FrameRefinement
 from ptycho_plugin.reconstruction.gauge import in_slices, with_more_modes, with_orthogonal_modes, without_ramp
-from ptycho_plugin.reconstruction.machine import Machine, Processor
+from ptycho_plugin.reconstruction.machine import Machine
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
 from ptycho_plugin.reconstruction.mean_frame import MeanFrame
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
@@ -57,7 +58,14 @@ class Reconstruction:
         once. Measured positions may have another zero: the first frames tell.
     options : ReconstructionOptions, optional
     machine : Machine, optional
-        By default the processor.
+        By default what the options' device chooses.
+
+    Raises
+    ------
+    InputError
+        If a background is to be estimated in the near field.
+    ReconstructionError
+        If the scan is larger than any.
 
     Examples
     --------
@@ -77,8 +85,10 @@ class Reconstruction:
         machine: Machine | None = None,
     ) -> None:
         self.geometry = geometry
-        self._machine = machine or Processor()
         self.options = options or ReconstructionOptions()
+        self._machine, self._why = (machine, ASKED_FOR) if machine else choose_machine(self.options.device)
+        if self.options.estimate_background and geometry.focus_to_sample is not None:
+            raise InputError("estimate_background: no part of a near-field frame is dark; leave it out")
         self._planned = planned_positions
         self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
         start = Estimate(
@@ -86,7 +96,9 @@ class Reconstruction:
             self._machine.array(with_more_modes(probe, self.options.probe_modes)),
         )
         self._forward = ForwardModel(self._machine, geometry, self.options.slice_distance)
-        self._statistics = MeanFrame(self._forward, geometry.frame_side)
+        self._statistics = MeanFrame(
+            self._forward, geometry.frame_side, has_background=self.options.estimate_background
+        )
         self._map = DifferenceMap(start, self._forward)
         self._likelihood: MaximumLikelihood | None = None
         self._recipe_from: int | None = None
@@ -194,7 +206,13 @@ class Reconstruction:
 
     def _begin_likelihood(self) -> MaximumLikelihood:
         start = in_slices(self._map.estimate, self.options.slices)
-        self._likelihood = MaximumLikelihood(start, self._blocks, self._forward, noise=self.options.noise)
+        self._likelihood = MaximumLikelihood(
+            start,
+            self._blocks,
+            self._forward,
+            noise=self.options.noise,
+            background=self._statistics.background,
+        )
         self._likelihood_from = len(self._errors)
         return self._likelihood
 
@@ -221,7 +239,8 @@ class Reconstruction:
     def result(self) -> Result:
         """Return the state as it is, gauge removed."""
         estimate = self._map.estimate if self._likelihood is None else self._likelihood.estimate
-        residual = residual_of(estimate, self._blocks, self._forward)
+        background = self._statistics.background
+        residual = residual_of(estimate, self._blocks, self._forward, background)
         estimate = Estimate(self._machine.host(estimate.object), self._machine.host(estimate.probe))
         measured_px = self._field.to_px(self._positions)
         refined = self._refinement
@@ -236,6 +255,7 @@ class Reconstruction:
             positions_px=positions_px,
             positions_measured=self._positions,
             intensities=np.ones(self.frames) if refined is None else refined.intensities,
+            background=background,
             trusted=trusted,
             errors=np.array(self._errors),
             likelihood_from=len(self._errors) if self._likelihood_from is None else self._likelihood_from,
@@ -243,7 +263,7 @@ class Reconstruction:
             geometry=self.geometry,
             options=self.options,
             seconds=self._seconds,
-            device=self._machine.describe(self.geometry.frame_side),
+            device=f"{self._machine.describe(self.geometry.frame_side)} ({self._why})",
         )
 
     def state(self) -> State:
@@ -335,7 +355,7 @@ def reconstruct(
     Raises
     ------
     InputError
-        If the scan has no start probe.
+        If the scan has no start probe, or its options ask for a graphics processor and none works.
     ReconstructionError
         If no pixel counted a photon, or an engine diverges.
     """

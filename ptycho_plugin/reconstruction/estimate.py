@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ptycho_plugin.reconstruction.machine import Array, Machine
+from ptycho_plugin.reconstruction.machine import Array, Machine, namespace_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Estimate:
     def with_probe_power(self, power: float) -> Estimate:
         """Return the same exit waves with sum |probe|^2 = power: the gauge of the scale."""
         scale = (power / self.probe_power) ** 0.5
-        return Estimate(self.object / scale, self.probe * scale)
+        return Estimate(self.object * (1 / scale), self.probe * scale)
 
 
 class Totals:
@@ -88,7 +88,7 @@ class Totals:
 
 def _inner(a: Array, b: Array) -> float:
     # Not a BLAS call, whose last bits depend on its threads.
-    xp = a.__array_namespace__()
+    xp = namespace_of(a)
     real = xp.real(a) * xp.real(b)
     real += xp.imag(a) * xp.imag(b)
     return float(xp.sum(real, dtype=xp.float64))

@@ -118,7 +118,7 @@ class FrameRefinement:
         """Return slope and curvature of L along a change of each frame's far field."""
         each = [slice(j, j + 1) for j in range(block.frames)]
         expand = self._machine.primitives.expand
-        return [expand(wave[j], change[j], block.amplitudes[j], *model) for j in each]
+        return [expand(wave[j, ...], change[j, ...], block.amplitudes[j, ...], *model) for j in each]
 
     def _steps(
         self, block: Block, wave: Array, estimate: Estimate, far: Array, model: Model

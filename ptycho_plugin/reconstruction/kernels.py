@@ -28,7 +28,7 @@ TINY = np.finfo(np.float32).tiny
 DARK = np.float32(1e-6)
 """Amplitude below which a far field has no phase to keep, and stays dark."""
 DARK_COUNTS = np.float32(1e-2)
-"""Counts a pixel always expects: keeps the likelihood finite where the model is dark."""
+"""Counts a pixel always expects, background included: keeps the likelihood finite where the model is dark."""
 
 kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 
@@ -67,36 +67,34 @@ def shift(probe_far: Waves, shifts: Waves, out: Waves) -> None:
     out : ndarray, (frame, mode, row, column), complex64
     """
     frames, modes, side, _ = out.shape
-    far, moved = _pairs(probe_far), _pairs(out)
-    factor = np.empty(side, np.complex64)
-    f = _pairs(factor)
+    far, factors, moved = _pairs(probe_far), _pairs(shifts), _pairs(out)
     for j in range(frames):
+        rows, columns = factors[j]
         for m in range(modes):
             for r in range(side):
-                factor[:] = shifts[j, 0, r] * shifts[j, 1]
-                source, target = far[m, r], moved[j, m, r]
+                source, target, rr, ri = far[m, r], moved[j, m, r], rows[2 * r], rows[2 * r + 1]
                 for c in range(side):
-                    ar, ai, br, bi = f[2 * c], f[2 * c + 1], source[2 * c], source[2 * c + 1]
-                    target[2 * c] = ar * br - ai * bi
-                    target[2 * c + 1] = ar * bi + ai * br
+                    cr, ci, re, im = columns[2 * c], columns[2 * c + 1], source[2 * c], source[2 * c + 1]
+                    fr, fi = rr * cr - ri * ci, rr * ci + ri * cr
+                    target[2 * c] = fr * re - fi * im
+                    target[2 * c + 1] = fr * im + fi * re
 
 
 @kernel
 def add_shifted_back(far: Waves, shifts: Waves, total: Waves) -> None:
     """Add sum_j conj(S_j) far_j to ``total``, ``(mode, row, column)``: the adjoint of `shift`."""
     frames, modes, side, _ = far.shape
-    moved, sums = _pairs(far), _pairs(total)
-    factor = np.empty(side, np.complex64)
-    f = _pairs(factor)
+    moved, factors, sums = _pairs(far), _pairs(shifts), _pairs(total)
     for j in range(frames):
+        rows, columns = factors[j]
         for m in range(modes):
             for r in range(side):
-                factor[:] = shifts[j, 0, r] * shifts[j, 1]
-                source, target = moved[j, m, r], sums[m, r]
+                source, target, rr, ri = moved[j, m, r], sums[m, r], rows[2 * r], rows[2 * r + 1]
                 for c in range(side):
-                    ar, ai, br, bi = f[2 * c], f[2 * c + 1], source[2 * c], source[2 * c + 1]
-                    target[2 * c] += ar * br + ai * bi
-                    target[2 * c + 1] += ar * bi - ai * br
+                    cr, ci, re, im = columns[2 * c], columns[2 * c + 1], source[2 * c], source[2 * c + 1]
+                    fr, fi = rr * cr - ri * ci, rr * ci + ri * cr
+                    target[2 * c] += fr * re + fi * im
+                    target[2 * c + 1] += fr * im - fi * re
 
 
 @kernel
@@ -260,25 +258,39 @@ def to_object(waves: Waves, probes: Waves, corners: Corners, overlap: Waves, ill
 
 
 @kernel
-def to_probe(waves: Waves, object_: Waves, corners: Corners, out: Waves, transmission: Reals) -> None:
-    """Add conj(O_j) waves_j to ``out`` and sum_j |O_j|^2 to ``transmission``, ``(row, column)``.
-
-    Where ``out`` has one frame only, it receives the sum over frames.
-    """
+def to_probe(waves: Waves, object_: Waves, corners: Corners, total: Waves, transmission: Reals) -> None:
+    """Add sum_j conj(O_j) waves_j and sum_j |O_j|^2 to ``(mode, row, column)`` and ``(row, column)``."""
     frames, modes, side, _ = waves.shape
-    o, psi, sums = _pairs(object_), _pairs(waves), _pairs(out)
+    o, psi, sums = _pairs(object_), _pairs(waves), _pairs(total)
     for j in range(frames):
-        k = min(j, len(out) - 1)
         top, left = corners[j]
         for r in range(side):
             patch = o[top + r, 2 * left : 2 * (left + side)]
             _add_intensity(patch, transmission[r])
             for m in range(modes):
-                wave, target = psi[j, m, r], sums[k, m, r]
+                wave, target = psi[j, m, r], sums[m, r]
                 for c in range(side):
                     qr, qi, re, im = patch[2 * c], patch[2 * c + 1], wave[2 * c], wave[2 * c + 1]
                     target[2 * c] += qr * re + qi * im
                     target[2 * c + 1] += qr * im - qi * re
+
+
+@kernel
+def to_probes(waves: Waves, object_: Waves, corners: Corners, out: Waves, transmission: Reals) -> None:
+    """Set out_j = conj(O_j) waves_j, and add sum_j |O_j|^2 to ``transmission``, ``(row, column)``."""
+    frames, modes, side, _ = waves.shape
+    o, psi, products = _pairs(object_), _pairs(waves), _pairs(out)
+    for j in range(frames):
+        top, left = corners[j]
+        for r in range(side):
+            patch = o[top + r, 2 * left : 2 * (left + side)]
+            _add_intensity(patch, transmission[r])
+            for m in range(modes):
+                wave, target = psi[j, m, r], products[j, m, r]
+                for c in range(side):
+                    qr, qi, re, im = patch[2 * c], patch[2 * c + 1], wave[2 * c], wave[2 * c + 1]
+                    target[2 * c] = qr * re + qi * im
+                    target[2 * c + 1] = qr * im - qi * re
 
 
 @kernel
@@ -305,7 +317,7 @@ def compare(far: Waves, amplitudes: Reals, background: np.float32, poisson: bool
     """
     frames, modes, side, _ = far.shape
     waves, slopes = _pairs(far), _pairs(out)
-    norm = np.float32(1 / side**2)
+    norm, besides = np.float32(1 / side**2), max(background, DARK_COUNTS)
     distances, total = np.empty(side, np.float32), 0.0
     model, slope = np.empty(side, np.float32), np.empty(side, np.float32)
     for j in range(frames):
@@ -316,11 +328,12 @@ def compare(far: Waves, amplitudes: Reals, background: np.float32, poisson: bool
             for m in range(modes):
                 _add_intensity(waves[j, m, r], model)
             for c in range(side):
-                expected, counts = model[c] * norm + background, amplitude[c] * amplitude[c]
-                excess = np.sqrt(expected) - amplitude[c]
+                light, counts = model[c] * norm, amplitude[c] * amplitude[c]
+                excess = np.sqrt(light + background) - amplitude[c]
                 distances[c] += excess * excess if amplitude[c] >= ZERO else ZERO
-                variance = expected + DARK_COUNTS if poisson else max(counts, ONE)
-                pull = norm * (expected + DARK_COUNTS - counts) / variance
+                expected = light + besides
+                variance = expected if poisson else max(counts, ONE)
+                pull = norm * (expected - counts) / variance
                 slope[c] = pull if amplitude[c] >= ZERO else ZERO
             for m in range(modes):
                 _scale(waves[j, m, r], slope, slopes[j, m, r])
@@ -375,7 +388,7 @@ def expand(
     """
     frames, modes, side, _ = far.shape
     waves, steps = _pairs(far), _pairs(change)
-    norm = np.float32(1 / side**2)
+    norm, besides = np.float32(1 / side**2), max(background, DARK_COUNTS)
     slopes, curvatures = np.empty(side, np.float32), np.empty(side, np.float32)
     model, growth = np.empty(side, np.float32), np.empty(side, np.float32)
     slope = curvature = 0.0
@@ -390,11 +403,11 @@ def expand(
                 for c in range(side):
                     growth[c] += wave[2 * c] * step[2 * c] + wave[2 * c + 1] * step[2 * c + 1]
             for c in range(side):
-                expected, counts = model[c] * norm + background, amplitude[c] * amplitude[c]
-                variance = expected + DARK_COUNTS if poisson else max(counts, ONE)
+                expected, counts = model[c] * norm + besides, amplitude[c] * amplitude[c]
+                variance = expected if poisson else max(counts, ONE)
                 gained = norm * (growth[c] + growth[c])
                 relative = gained / variance if amplitude[c] >= ZERO else ZERO
-                slopes[c] += (expected + DARK_COUNTS - counts) * relative
+                slopes[c] += (expected - counts) * relative
                 curvatures[c] += gained * relative
         slope += slopes.astype(np.float64).sum()
         curvature += curvatures.astype(np.float64).sum()

@@ -1,4 +1,11 @@
-"""The mean of the frames there are: it tells the beam's power, and the noise to expect."""
+"""The mean of the frames there are: it tells the beam's power, the background, and the noise to expect.
+
+The background is what the mean frame has where it is darkest, an upper bound: some diffraction falls
+there as well. It is not refined with object and probe, though it is as much a parameter of the likelihood
+(Thibault and Guizar-Sicairos, New J. Phys. 14, 063004 (2012)). A faint speckle of the object explains
+single photons better than a constant does, so the likelihood is highest with too little background,
+none where it is below some tenths of a count.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +14,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_plugin.errors import ReconstructionError
 from ptycho_plugin.reconstruction.forward import ForwardModel
+
+PARTS = 8
+"""Of a frame's rows, and of its columns: in one of them there is hardly any diffraction."""
 
 
 class MeanFrame:
@@ -18,10 +29,13 @@ class MeanFrame:
     forward : ForwardModel
     side : int
         Rows, and columns, of a frame.
+    has_background : bool
+        Whether pixels count more than the diffraction.
     """
 
-    def __init__(self, forward: ForwardModel, side: int) -> None:
+    def __init__(self, forward: ForwardModel, side: int, *, has_background: bool = False) -> None:
         self._forward = forward
+        self._has_background = has_background
         self._counts = np.zeros((side, side))
         self._measurements = np.zeros((side, side))
 
@@ -44,13 +58,27 @@ class MeanFrame:
         """Counts ``(row, column)``, 0 where no frame measured."""
         return (self._counts / np.maximum(self._measurements, 1)).astype(np.float32)
 
+    @property
+    def background(self) -> float:
+        """Counts that every pixel has besides the diffraction: those of the darkest part of the frame."""
+        if not self._has_background:
+            return 0.0
+        counts, measurements = _parts(self._counts), _parts(self._measurements)
+        measured = 2 * measurements >= measurements.max()
+        return float((counts[measured] / measurements[measured]).min())
+
     def photons(self, probe: NDArray[np.complex64]) -> float:
-        """Return the photons of a frame, those expected on unmeasured pixels included.
+        """Return the photons of a frame, background apart, those expected on unmeasured pixels included.
 
         Parameters
         ----------
         probe : ndarray, (mode, row, column), complex64
             Its intensity on the detector tells what share is measured.
+
+        Raises
+        ------
+        ReconstructionError
+            If there are none.
         """
         machine = self._forward.machine
         waves = machine.waves((1, *probe.shape))
@@ -58,4 +86,13 @@ class MeanFrame:
         far = machine.host(self._forward.detector.forth(waves))
         light = np.sum(np.abs(far) ** 2, axis=(0, 1))
         seen = self._forward.detector.frame_order(self._measurements) > 0
-        return float(self.mean.sum(dtype=np.float64) * light.sum() / light[seen].sum())
+        counts = float(self.mean.sum(dtype=np.float64)) - self.background * int(seen.sum())
+        if counts <= 0:
+            raise ReconstructionError("no pixel counted a photon more than another; check the shutter")
+        return float(counts * light.sum() / light[seen].sum())
+
+
+def _parts(total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums over parts of a frame."""
+    starts = np.unique(np.linspace(0, len(total), PARTS, endpoint=False).astype(int))
+    return np.add.reduceat(np.add.reduceat(total, starts, axis=0), starts, axis=1)

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from ptycho_plugin.checked_model import CheckedModel
 
+Device = Literal["auto", "cpu", "gpu"]
+
 MOST_PROBE_MODES = 20
 """A partly coherent beam is described by a few; each costs as much as the first."""
 MOST_SLICES = 20
@@ -25,6 +27,9 @@ class ReconstructionOptions(CheckedModel):
     """Mutually incoherent probe modes."""
     noise: Literal["poisson", "gaussian"] = "poisson"
     """Whose likelihood is refined: the variance of counts is the model's, or the counts' own."""
+    estimate_background: bool = False
+    """Whether every pixel may have counts besides the diffraction (scatter, dark counts), as many as the
+    darkest part of a frame has on average; the difference map, which gains nothing from it, ignores it."""
     position_tolerance: Annotated[float, Field(ge=0, json_schema_extra={"units": "m"})] = 0.0
     """How far a frame may lie from its measured position, in metres; 0 trusts the stage."""
     refine_intensities: bool = False
@@ -37,6 +42,8 @@ class ReconstructionOptions(CheckedModel):
     """Difference-map iterations during which the start probe is trusted as it is."""
     frames_to_start: Annotated[int, Field(ge=1)] = 30
     """Frames that must be there before a live reconstruction starts."""
+    device: Device = "auto"
+    """What computes: "auto" takes a graphics processor that works, else the processor."""
 
     @model_validator(mode="after")
     def _slices_are_apart(self) -> Self:

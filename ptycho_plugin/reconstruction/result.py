@@ -55,6 +55,8 @@ class Result:
         ``(row, column)`` in metres, as given: the same unless they were refined.
     intensities : ndarray, (frame,), float64
         Of the beam, relative to their mean: 1 unless they were refined.
+    background : float
+        Counts that every pixel has besides the diffraction: 0 unless it was estimated.
     trusted : ndarray of bool, (row, column)
         Where the object was illuminated enough to be judged.
     errors : ndarray, (iteration,), float64
@@ -68,7 +70,7 @@ class Result:
     seconds : float
         Spent in the engines.
     device : str
-        What computed it.
+        What computed it, and why that did.
     """
 
     slices: NDArray[np.complex64]
@@ -77,6 +79,7 @@ class Result:
     positions_px: NDArray[np.float64]
     positions_measured: NDArray[np.float64]
     intensities: NDArray[np.float64]
+    background: float
     trusted: NDArray[np.bool_]
     errors: NDArray[np.float64]
     likelihood_from: int
@@ -97,6 +100,12 @@ class Result:
     def object(self) -> NDArray[np.complex64]:
         """Transmission of the whole sample, ``(row, column)``: the product of its slices."""
         return np.prod(self.slices, axis=0)
+
+    @property
+    def mode_powers(self) -> NDArray[np.float64]:
+        """Share of each probe mode, ``(mode,)``, in the photons of a frame."""
+        powers = np.sum(np.abs(self.probe) ** 2, axis=(1, 2), dtype=np.float64)
+        return np.asarray(powers / powers.sum())
 
     @property
     def phase(self) -> NDArray[np.float32]:

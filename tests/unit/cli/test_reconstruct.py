@@ -67,11 +67,11 @@ def test_it_writes_the_result_and_one_line_of_json(ptycho, engine, scan_file, tm
 
 
 def test_options_reach_the_engines(ptycho, engine, scan_file, tmp_path):
-    chosen = ("--difference-map", 7, "--maximum-likelihood", 0, "--probe-modes", 3)
+    chosen = ("--difference-map", 7, "--maximum-likelihood", 0, "--probe-modes", 3, "--device", "cpu")
     assert ptycho("reconstruct", scan_file, "-o", tmp_path / "map.h5", *chosen)[0] == 0
     options = engine[0][1]
     assert (options.difference_map_iterations, options.maximum_likelihood_iterations) == (7, 0)
-    assert options.probe_modes == 3
+    assert (options.probe_modes, options.device) == (3, "cpu")
 
 
 def test_a_recipe_holds_any_option_and_the_command_line_goes_before_it(ptycho, engine, scan_file, tmp_path):

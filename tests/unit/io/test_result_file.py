@@ -22,6 +22,7 @@ def test_a_result_file_holds_everything_with_its_units(tmp_path, small_result):
         assert np.array_equal(file["positions"], small_result.positions)
         assert dict(file["positions"].attrs) == {"units": "m", "columns": "y,x"}
         assert np.array_equal(file["positions_px"], small_result.positions_px)
+        assert file["background"][()] == small_result.background
         assert list(file["error"]) == [0.4, 0.2, 0.1]
         assert file["geometry/energy_eV"][()] == 6200.0
         assert file["geometry/object_pixel"][()] == small_result.geometry.object_pixel

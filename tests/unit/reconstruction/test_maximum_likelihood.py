@@ -22,7 +22,7 @@ class Model:
     background: float
 
     def negative_log_likelihood(self, frames, amplitudes):
-        expected = frames.astype(float) + self.background + float(DARK_COUNTS)
+        expected = frames.astype(float) + max(self.background, float(DARK_COUNTS))
         counts = np.where(amplitudes >= 0, amplitudes, 0).astype(float) ** 2
         if self.noise == "poisson":
             terms = expected - counts * np.log(expected)

@@ -1,0 +1,74 @@
+"""What the mean frame tells, against counts of a known background."""
+
+import numpy as np
+import pytest
+
+from ptycho_plugin.errors import InputError, ReconstructionError
+from ptycho_plugin.reconstruction.driver import Reconstruction, reconstruct
+from ptycho_plugin.reconstruction.mean_frame import MeanFrame
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+
+RECIPE = {"difference_map_iterations": 40, "maximum_likelihood_iterations": 60}
+
+
+def with_background(scan, counts):
+    return scan.dataset(frames=(scan.frames + np.random.default_rng(3).poisson(counts, scan.frames.shape)))
+
+
+@pytest.fixture(scope="module")
+def found(known_scan):
+    """The result with and without an estimate: ``found(counts)``."""
+
+    def both(counts):
+        dataset = with_background(known_scan, counts)
+        recipes = (ReconstructionOptions(**RECIPE, estimate_background=yes) for yes in (True, False))
+        return [reconstruct(dataset, recipe) for recipe in recipes]
+
+    return both
+
+
+def test_background_is_found_and_spares_the_phase(known_scan, found, phase_error):
+    """Of five seeds the background was 3 to 4 % low, the darkest of 16 parts, and the error 0.34 to 0.36."""
+    estimated, ignored = found(2.0)
+    assert estimated.background == pytest.approx(2, rel=0.06)
+    assert ignored.background == 0
+    assert phase_error(estimated, known_scan) < 0.45 * phase_error(ignored, known_scan)
+    light = known_scan.frames.sum() / len(known_scan.frames)
+    assert np.sum(np.abs(estimated.probe) ** 2) == pytest.approx(light, rel=1e-3)
+
+
+def test_few_counts_are_found_too(known_scan, found, phase_error):
+    """Of five seeds 0.012 to 0.015, from 32 counts in the darkest part."""
+    estimated, ignored = found(0.02)
+    assert estimated.background == pytest.approx(0.02, abs=0.01)
+    assert phase_error(estimated, known_scan) < 1.01 * phase_error(ignored, known_scan)
+
+
+def test_no_background_is_none(known_scan, found):
+    estimated, ignored = found(0.0)
+    assert estimated.background < 1e-3
+    np.testing.assert_allclose(estimated.object, ignored.object, atol=1e-3)
+
+
+def test_parts_that_a_mask_takes_are_not_dark(forward):
+    counts = np.full((3, 32, 32), 5, np.float32)
+    counts[:, 10:20] = -1
+    counts[:, :8, :8] = 4
+    frame = MeanFrame(forward, 32, has_background=True)
+    frame.add(counts)
+    assert frame.background == 4
+
+
+def test_nothing_but_background_is_told(known_scan):
+    flat = known_scan.dataset(frames=np.full_like(known_scan.frames, 7))
+    with pytest.raises(ReconstructionError, match="no pixel counted a photon more than another"):
+        reconstruct(flat, ReconstructionOptions(estimate_background=True))
+
+
+def test_a_near_field_has_no_dark_part(known_scan):
+    near = known_scan.geometry.model_copy(update={"focus_to_sample": 1e-3})
+    dataset = known_scan.dataset()
+    with pytest.raises(InputError, match="no part of a near-field frame is dark"):
+        Reconstruction(
+            near, dataset.probe, dataset.positions, ReconstructionOptions(estimate_background=True)
+        )
