@@ -15,6 +15,7 @@ Giewekemeyer et al., PNAS 107, 529 (2010), supplement).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -23,6 +24,7 @@ from ptycho_plugin.reconstruction.estimate import (
     Estimate,
     Totals,
     add_to_probe,
+    inner,
     probe_far,
     probes_of,
     summed_probe,
@@ -33,6 +35,8 @@ FLOOR = 1e-3
 """Share of the largest illumination that regularises a division by the illumination."""
 LEAK = 0.05
 """Of what is not lit, each iteration."""
+MOST_PASSES = 10
+"""Of object and probe in one iteration."""
 
 
 class DifferenceMap:
@@ -42,11 +46,24 @@ class DifferenceMap:
     ----------
     start : Estimate
     machine : Machine
+    overlap_tolerance : float
+        Passes over object and probe end when the probe changes by less than this share of its norm.
+    support : array, (row, column), float32, or 1
+        1 where the probe may be, 0 where it is zero.
     """
 
-    def __init__(self, start: Estimate, machine: Machine) -> None:
+    def __init__(
+        self,
+        start: Estimate,
+        machine: Machine,
+        *,
+        overlap_tolerance: float = math.inf,
+        support: Array | float = 1.0,
+    ) -> None:
         self.estimate = start
         self._machine = machine
+        self._tolerance = overlap_tolerance
+        self._support = support
         self._power = 0.0
         self._blocks: list[Block] = []
         self._overlap = machine.xp.zeros_like(start.object)
@@ -67,15 +84,13 @@ class DifferenceMap:
         self._set_power(power)
         machine, far = self._machine, probe_far(self.estimate, self._machine)
 
-        def enter(number: int, share: Sequence[Block]) -> None:
-            sums = self._object_sums.cleared(number)
+        def enter(_: int, share: Sequence[Block]) -> None:
             for block in share:
                 probes = probes_of(block, self.estimate, far, machine)
                 machine.primitives.exit_waves(probes, self.estimate.object, block.corners, block.exit_waves)
-                machine.primitives.to_object(block.exit_waves, probes, block.corners, *sums)
 
         machine.for_each_share(enter, blocks)
-        overlap, illumination = self._object_sums.total()
+        overlap, illumination = self._overlap_of(blocks, self.estimate)
         self._overlap += overlap
         self._illumination += illumination
         self._blocks.extend(blocks)
@@ -89,9 +104,8 @@ class DifferenceMap:
             ||Pi_F(2 Pi_O psi - psi) - Pi_O psi|| / ||measured amplitudes||: how far the two sets
             still are from one another.
         """
-        object_ = self._nearest_object()
-        probe = self._nearest_probe(object_) if update_probe else self.estimate.probe
-        self.estimate = Estimate(object_, probe).with_probe_power(self._power)
+        nearest = self._nearest() if update_probe else replace(self.estimate, object=self._nearest_object())
+        self.estimate = nearest.with_probe_power(self._power)
         return self._reflect()
 
     def _set_power(self, power: float) -> None:
@@ -103,6 +117,32 @@ class DifferenceMap:
         self._illumination *= factor**2
         self.estimate = replace(self.estimate, probe=self.estimate.probe * factor)
         self._power = power
+
+    def _nearest(self) -> Estimate:
+        """Return Pi_O(psi): equations 6 and 7 in turn, until the probe settles."""
+        object_ = self._nearest_object()
+        last, probe = self.estimate.probe, self._nearest_probe(object_)
+        for _ in range(MOST_PASSES - 1):
+            if _relative_change(last, probe) <= self._tolerance:
+                break
+            overlap = self._overlap_of(self._blocks, Estimate(object_, probe))
+            self._overlap[...], self._illumination[...] = overlap
+            object_ = self._nearest_object()
+            last, probe = probe, self._nearest_probe(object_)
+        return Estimate(object_, probe)
+
+    def _overlap_of(self, blocks: Sequence[Block], estimate: Estimate) -> list[Array]:
+        """Return sum_j conj(P_j) psi_j and sum_j |P_j|^2."""
+        machine, far = self._machine, probe_far(estimate, self._machine)
+
+        def collect(number: int, share: Sequence[Block]) -> None:
+            sums = self._object_sums.cleared(number)
+            for block in share:
+                probes = probes_of(block, estimate, far, machine)
+                machine.primitives.to_object(block.exit_waves, probes, block.corners, *sums)
+
+        machine.for_each_share(collect, blocks)
+        return self._object_sums.total()
 
     def _nearest_object(self) -> Array:
         """Return O = sum_j conj(P_j) psi_j / sum_j |P_j|^2 (equation 6), 1 where there is no light.
@@ -126,7 +166,7 @@ class DifferenceMap:
         machine.for_each_share(project, self._blocks)
         sums, transmission = self._probe_sums.total()
         floor = FLOOR * float(machine.xp.max(transmission))
-        return summed_probe(sums, machine) / machine.xp.maximum(transmission, floor)
+        return self._support * summed_probe(sums, machine) / machine.xp.maximum(transmission, floor)
 
     def _reflect(self) -> float:
         """Move the exit waves, and collect the overlap sums of the next iteration on the way."""
@@ -150,3 +190,8 @@ class DifferenceMap:
         distances, powers = zip(*machine.for_each_share(move, self._blocks), strict=True)
         self._overlap[...], self._illumination[...] = self._object_sums.total()
         return float((sum(distances) / sum(powers)) ** 0.5)
+
+
+def _relative_change(before: Array, after: Array) -> float:
+    change = after - before
+    return (inner(change, change) / inner(before, before)) ** 0.5

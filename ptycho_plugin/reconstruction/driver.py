@@ -23,6 +23,7 @@ from ptycho_plugin.reconstruction.machine import Machine, Processor
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Progress, Result
+from ptycho_plugin.reconstruction.support import probe_support
 
 Report = Callable[[Progress], None]
 
@@ -67,12 +68,16 @@ class Reconstruction:
         self.options = options or ReconstructionOptions()
         self._planned = planned_positions
         self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
+        support = probe_support(probe, self.options.probe_support, geometry.object_pixel)
+        self._support = self._machine.array(support)
         start = Estimate(
             self._machine.array(np.ones(self._field.shape, np.complex64)),
-            self._machine.array(with_more_modes(probe, self.options.probe_modes)),
+            self._machine.array(with_more_modes(support * probe, self.options.probe_modes)),
         )
         self._statistics = _MeanFrame(geometry.frame_side)
-        self._map = DifferenceMap(start, self._machine)
+        self._map = DifferenceMap(
+            start, self._machine, overlap_tolerance=self.options.overlap_tolerance, support=self._support
+        )
         self._likelihood: MaximumLikelihood | None = None
         self._likelihood_from: int | None = None
         self._refinement: FrameRefinement | None = None
@@ -169,7 +174,11 @@ class Reconstruction:
             self._tell(report, "difference map", done, self.iterate())
         began = perf_counter()
         self._likelihood = MaximumLikelihood(
-            self._map.estimate, self._blocks, self._machine, noise=self.options.noise
+            self._map.estimate,
+            self._blocks,
+            self._machine,
+            noise=self.options.noise,
+            support=self._support,
         )
         self._likelihood_from = len(self._errors)
         for done in range(1, self.options.maximum_likelihood_iterations + 1):

@@ -29,7 +29,7 @@ class Estimate:
     @property
     def probe_power(self) -> float:
         """Sum |probe|^2, the photons of a frame."""
-        return _inner(self.probe, self.probe)
+        return inner(self.probe, self.probe)
 
     def plus(self, direction: Estimate, length: float) -> Estimate:
         """Return the estimate a step of some length away."""
@@ -37,7 +37,7 @@ class Estimate:
 
     def dot(self, other: Estimate) -> float:
         """Return the real inner product."""
-        return _inner(self.object, other.object) + _inner(self.probe, other.probe)
+        return inner(self.object, other.object) + inner(self.probe, other.probe)
 
     def with_probe_power(self, power: float) -> Estimate:
         """Return the same exit waves with sum |probe|^2 = power: the gauge of the scale."""
@@ -135,7 +135,8 @@ def summed_probe(sums: Array, machine: Machine) -> Array:
     return sums[0, ...] + machine.to_sample(sums[1, ...])
 
 
-def _inner(a: Array, b: Array) -> float:
+def inner(a: Array, b: Array) -> float:
+    """Return the real inner product of complex arrays, summed in float64."""
     # Not a BLAS call, whose last bits depend on its threads.
     xp = a.__array_namespace__()
     real = xp.real(a) * xp.real(b)

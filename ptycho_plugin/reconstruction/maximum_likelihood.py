@@ -56,6 +56,8 @@ class MaximumLikelihood:
         Whether the variance of counts is the model's, or the measured counts' (at least 1).
     background : float
         Counts that every pixel has besides.
+    support : array, (row, column), float32, or 1
+        1 where the probe may be, 0 where it stays as it is.
     """
 
     def __init__(
@@ -66,11 +68,13 @@ class MaximumLikelihood:
         *,
         noise: NoiseModel = "poisson",
         background: float = 0.0,
+        support: Array | float = 1.0,
     ) -> None:
         self.estimate = start
         self._blocks = blocks
         self._machine = machine
         self.model = np.float32(background), noise == "poisson"
+        self._support = support
         self._object_sums = Totals(machine, start.object, machine.xp.real(start.object))
         probes = machine.xp.stack([start.probe, start.probe])
         self._probe_sums = Totals(machine, probes, machine.xp.real(start.probe[0, ...]))
@@ -113,7 +117,7 @@ class MaximumLikelihood:
         distances, powers = zip(*machine.for_each_share(collect, self._blocks), strict=True)
         object_sum, illumination = self._object_sums.total()
         probe_sum, transmission = self._probe_sums.total()
-        steepest = Estimate(+object_sum, summed_probe(probe_sum, machine))
+        steepest = Estimate(+object_sum, self._support * summed_probe(probe_sum, machine))
         preconditioned = Estimate(
             steepest.object / _with_floor(illumination, machine),
             steepest.probe / _with_floor(transmission, machine),

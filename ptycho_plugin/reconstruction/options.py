@@ -23,6 +23,11 @@ class ReconstructionOptions(CheckedModel):
     """Mutually incoherent probe modes."""
     noise: Literal["poisson", "gaussian"] = "poisson"
     """Whose likelihood is refined: the variance of counts is the model's, or the counts' own."""
+    overlap_tolerance: Annotated[float, Field(gt=0)] = 0.05
+    """Passes over object and probe in one difference-map iteration end when the probe changes by less
+    than this share of its norm."""
+    probe_support: Annotated[float, Field(gt=0, json_schema_extra={"units": "m"})] | None = None
+    """Diameter, in metres, of the disc in the middle of its window that the probe is confined to."""
     position_tolerance: Annotated[float, Field(ge=0, json_schema_extra={"units": "m"})] = 0.0
     """How far a frame may lie from its measured position, in metres; 0 trusts the stage."""
     refine_intensities: bool = False

@@ -48,7 +48,7 @@ def smooth_noise(rng, shape, cutoff):
     return noise / noise.std()
 
 
-def make_scan(*, photons=1e6, subpixel=False, noise=True, seed=0):
+def make_scan(*, photons=1e6, subpixel=False, noise=True, probe_diameter_px=np.inf, seed=0):
     rng = np.random.default_rng(seed)
     object_ = np.exp(
         1j * 0.3 * smooth_noise(rng, (88, 88), 0.12) - 0.02 * (1 + smooth_noise(rng, (88, 88), 0.1))
@@ -56,6 +56,7 @@ def make_scan(*, photons=1e6, subpixel=False, noise=True, seed=0):
     grid = np.arange(SIDE) - SIDE // 2
     radius2 = grid[:, None] ** 2 + grid**2
     probe = (np.exp(-radius2 / 60 + 0.04j * radius2) * (1 + 0.1 * grid / SIDE))[None].astype(complex)
+    probe *= radius2 <= (probe_diameter_px / 2) ** 2
     probe *= np.sqrt(photons / np.sum(np.abs(probe) ** 2))
     rows, columns = np.meshgrid(np.arange(4, 54, 5), np.arange(4, 54, 5), indexing="ij")
     positions = np.column_stack([rows.ravel(), columns.ravel()]).astype(float)
@@ -81,7 +82,7 @@ def frame(object_, probe, position):
 
 @pytest.fixture(scope="session")
 def simulate():
-    """The simulation itself: ``simulate(photons=..., subpixel=..., noise=..., seed=...)``."""
+    """The simulation itself: ``simulate(photons=..., ...)``, see `make_scan`."""
     return make_scan
 
 
