@@ -6,6 +6,9 @@ Pi_O). One iteration with beta = 1 (their equation 9) is
 
     psi <- psi + Pi_F(2 Pi_O(psi) - psi) - Pi_O(psi).
 
+Pi_O has no closed form: object and probe are found in turn, each from the other (their equations 6 and
+7), from those of the last iteration on.
+
 Photon noise sets the two sets apart. Without more, the iterate then runs off along the gap, a
 little farther with every iteration, and takes object and probe with it. So Pi_F asks only for
 agreement within the noise: the amplitudes' squared distance to the measured ones shrinks to

@@ -136,7 +136,10 @@ def test_the_map_gets_no_worse_with_iterations(phase_errors):
 
 
 def test_without_its_bound_the_map_gets_worse(phase_errors):
-    """What the test above would find: six runs grew from 0.05 to between 0.8 and 1.04."""
+    """What the test above would find. Three seeds grew from 0.05 to 0.8 and more.
+
+    Most of it is object and probe moving together, by 3 px; with that taken out, 0.05 grows to 0.08 or 0.10.
+    """
     settled, late = phase_errors(0, bounded=False)
     assert late > 2 * settled
 
