@@ -11,7 +11,7 @@ from typing import Any
 
 from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.io import write_result
-from ptycho_plugin.publishing.results import ResultWriter, result_provenance
+from ptycho_plugin.publishing.results import ResultWriter
 from ptycho_plugin.reconstruction.result import Result
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Publisher:
             self._writer.write_final(result, md)
         except Exception as error:  # whatever it is, the result must not be lost
             path = self._folder / RESULT_FILE
-            write_result(path, result, result_provenance(result))
+            write_result(path, result, self._writer.provenance(result))
             reason = error if isinstance(error, PublishingError) else repr(error)
             raise PublishingError(f"{reason}; the final result is in {path}") from error
         return self._writer.path

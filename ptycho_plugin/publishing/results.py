@@ -44,6 +44,15 @@ class ResultWriter:
         """Where the result is, below the tree's root."""
         return f"{CONTAINER}/{self._run_uid}"
 
+    def provenance(self, result: Result) -> dict[str, Any]:
+        """Return what made a result, and of which run, as JSON values."""
+        return provenance(
+            options=result.options.model_dump(mode="json"),
+            frames=(0, len(result.positions)),
+            source={"run_uid": self._run_uid},
+            packages=PACKAGES,
+        )
+
     def write_live(self, result: Result) -> None:
         """Show the map so far."""
         with tiled_errors(self._client):
@@ -85,7 +94,8 @@ class ResultWriter:
             self._arrays[key] = self._node.write_array(array, key=key, dims=dims)
 
     def _describe(self, result: Result, status: Literal["live", "final"], md: Mapping[str, Any]) -> None:
-        metadata = {"run_uid": self._run_uid, "status": status, **_metadata(result), **md}
+        own = {"run_uid": self._run_uid, "status": status, "provenance": self.provenance(result)}
+        metadata = {**own, **_metadata(result), **md}
         if self._node is None:
             self._node = self._own_node(metadata)
         self._node.update_metadata(metadata, drop_revision=True)
@@ -101,12 +111,6 @@ class ResultWriter:
         return node
 
 
-def result_provenance(result: Result) -> dict[str, Any]:
-    """Return what made a result, as JSON values."""
-    options = result.options.model_dump(mode="json")
-    return provenance(options=options, frames=(0, len(result.positions)), packages=PACKAGES)
-
-
 def _metadata(result: Result) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
@@ -120,5 +124,4 @@ def _metadata(result: Result) -> dict[str, Any]:
         "geometry": result.geometry.model_dump(mode="json"),
         "seconds": result.seconds,
         "device": result.device,
-        "provenance": result_provenance(result),
     }

@@ -1,5 +1,6 @@
 """When maps are shown, and that no result is lost with Tiled."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ class Writer:
         self.live: list[Result] = []
         self.error: Exception | None = None
         self.attempts = 0
+
+    def provenance(self, result: Result) -> dict[str, Any]:
+        return {"source": {"run_uid": "run"}}
 
     def write_live(self, result: Result) -> None:
         self.write_final(result, {})
@@ -84,6 +88,7 @@ def test_without_tiled_the_work_goes_on_and_the_result_is_kept(
         publisher.finish(result, {})
     with h5py.File(tmp_path / RESULT_FILE) as file:
         np.testing.assert_array_equal(file["object"], result.object)
+        assert json.loads(file["provenance"][()]) == writer.provenance(result)
 
 
 def test_tiled_that_comes_back_takes_the_final_result(
