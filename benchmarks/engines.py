@@ -15,6 +15,7 @@ import typer
 from numpy.typing import NDArray
 
 from benchmarks.cases import standard_case, standard_like
+from benchmarks.gpu import gpu_figures
 from benchmarks.memory import peak_figure
 from benchmarks.peers import peer_figures
 from benchmarks.quality import Scorer, other_figures, standard_figures
@@ -31,6 +32,7 @@ class Part(StrEnum):
     """What can be measured by itself."""
 
     SPEED = "speed"
+    GPU = "gpu"
     PEER_QUALITY = "peer-quality"
     MEMORY = "memory"
     SCALING = "scaling"
@@ -94,6 +96,8 @@ class Benchmark:
         match part:
             case Part.SPEED:
                 yield from iteration_figures(self._case, iterations=5 if self._quick else 25)
+            case Part.GPU:
+                yield from gpu_figures(self._case, iterations=5 if self._quick else 25)
             case Part.SCALING:
                 yield from self._scaling()
             case Part.MEMORY:

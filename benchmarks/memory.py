@@ -15,7 +15,7 @@ from ptycho_plugin.io.reader import read_dataset
 from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 
-OPTIONS = ReconstructionOptions(difference_map_iterations=4, maximum_likelihood_iterations=4)
+OPTIONS = ReconstructionOptions(difference_map_iterations=4, maximum_likelihood_iterations=4, device="cpu")
 MIB = 2**20
 
 

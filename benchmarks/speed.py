@@ -15,12 +15,12 @@ from benchmarks.quality import Scorer
 from benchmarks.report import Figure
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.reconstruction.driver import Reconstruction, reconstruct
-from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.options import Device, ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Progress
 
 PEERS_PHASE_ERROR = 0.396
 """Of the best peer after its whole recipe."""
-RECIPE = ReconstructionOptions(difference_map_iterations=10, maximum_likelihood_iterations=200)
+RECIPE = ReconstructionOptions(difference_map_iterations=10, maximum_likelihood_iterations=200, device="cpu")
 """The fastest known way to the peers' quality."""
 ITERATIONS_PER_SCORE = 5
 
@@ -32,10 +32,12 @@ class IterationTimes:
     ----------
     between : callable
         Is not counted.
+    device : "cpu" or "gpu"
     """
 
-    def __init__(self, between: Callable[[], object]) -> None:
+    def __init__(self, between: Callable[[], object], device: Device = "cpu") -> None:
         self._between = between
+        self._device = device
         self._began = perf_counter()
         self._seconds: dict[str, list[float]] = {"difference map": [], "maximum likelihood": []}
 
@@ -52,6 +54,7 @@ class IterationTimes:
             difference_map_iterations=iterations,
             maximum_likelihood_iterations=iterations,
             probe_update_starts=0,
+            device=self._device,
         )
         reconstruct(scan, options, self._note)
         difference_map, likelihood = (median(taken) for taken in self._seconds.values())
@@ -65,7 +68,9 @@ class IterationTimes:
 
 def warm_up(side: int) -> None:
     """Compile the kernels and plan the transforms of frames of some side."""
-    options = ReconstructionOptions(difference_map_iterations=4, maximum_likelihood_iterations=4)
+    options = ReconstructionOptions(
+        difference_map_iterations=4, maximum_likelihood_iterations=4, device="cpu"
+    )
     reconstruct(empty_scan(12, side), options)
 
 

@@ -72,6 +72,12 @@ class PtychoDataset:
         np.copyto(measured, np.float32(NOT_MEASURED), where=~np.broadcast_to(self.mask, measured.shape))
         return measured
 
+    def mean_frame(self) -> NDArray[np.float64]:
+        """Return the mean counts ``(row, column)``, 0 where no frame has a measurement."""
+        measured = np.broadcast_to(self.mask, self.frames.shape)
+        total = np.sum(self.frames, axis=0, where=measured, dtype=np.float64)
+        return np.asarray(total / np.maximum(measured.sum(axis=0), 1))
+
     def with_probe(self, probe: NDArray[np.complex64]) -> PtychoDataset:
         """Return the same scan with another start probe."""
         return replace(self, probe=probe)

@@ -145,6 +145,10 @@ class Geometry(CheckedModel):
         """
         return 5.2 * half_period**2 / self.wavelength
 
+    def in_near_field(self, focus_to_sample: float) -> Geometry:
+        """Return the same geometry with the sample some metres behind a focus, seen magnified."""
+        return Geometry(**{**self.model_dump(), "focus_to_sample": focus_to_sample})
+
     def with_frame_side(self, frame_side: int) -> Geometry:
         """Return the same geometry for another crop."""
         return self.model_copy(update={"frame_side": frame_side})

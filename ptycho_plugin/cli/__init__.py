@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from ptycho_plugin.cli.demo import run_demo
+from ptycho_plugin.cli.doctor import run_doctor
 from ptycho_plugin.cli.reconstruct import reconstruct_scan
 from ptycho_plugin.errors import PtychoError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("demo")(run_demo)
+app.command("doctor")(run_doctor)
 app.command("reconstruct")(reconstruct_scan)
 
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ptycho_plugin.cli.bars import ReconstructionBar, progress_bars
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.options import Device, ReconstructionOptions
 
 if TYPE_CHECKING:
     from ptycho_plugin.dataset import PtychoDataset
-    from ptycho_plugin.reconstruction.result import Result
+    from ptycho_plugin.reconstruction.result import Progress, Result
 
 DEFAULTS = ReconstructionOptions()
+CHECKPOINT_S = 60.0
+"""Seconds between two checkpoints: each takes about as long as a few iterations."""
 
 
 def reconstruct_scan(
@@ -38,15 +43,51 @@ def reconstruct_scan(
             "(?api_key=...) is taken too, but other users of the machine can see it.",
         ),
     ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TOML",
+            help="File of reconstruction options by name, e.g. position_tolerance = 40e-9; those below "
+            "go before it.",
+        ),
+    ] = None,
     difference_map: Annotated[
-        int, typer.Option(min=0, help="Iterations of the difference map.")
-    ] = DEFAULTS.difference_map_iterations,
+        int | None,
+        typer.Option(
+            min=0,
+            help=f"Iterations of the difference map, {DEFAULTS.difference_map_iterations} unless given.",
+        ),
+    ] = None,
     maximum_likelihood: Annotated[
-        int, typer.Option(min=0, help="Iterations of the maximum-likelihood refinement.")
-    ] = DEFAULTS.maximum_likelihood_iterations,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Iterations of the maximum-likelihood refinement, "
+            f"{DEFAULTS.maximum_likelihood_iterations} unless given.",
+        ),
+    ] = None,
     probe_modes: Annotated[
-        int, typer.Option(min=1, help="Mutually incoherent probe modes.")
-    ] = DEFAULTS.probe_modes,
+        int | None,
+        typer.Option(min=1, help=f"Mutually incoherent probe modes, {DEFAULTS.probe_modes} unless given."),
+    ] = None,
+    focus_to_sample_mm: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MM",
+            help="The frames are magnified near fields of a sample that stands this far behind the focus.",
+        ),
+    ] = None,
+    device: Annotated[
+        Device | None, typer.Option(help="What computes: auto, unless given, takes a GPU that works.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="HDF5",
+            help="Keep the state here, at most a minute old, and go on from it if it is there; it is removed "
+            "once the output is written.",
+        ),
+    ] = None,
     zone_plate: Annotated[
         tuple[float, float, float, float] | None,
         typer.Option(
@@ -70,14 +111,28 @@ def reconstruct_scan(
 
     if "://" in source:  # not repeated: it may hold a key
         raise InputError("an address is no scan: give the uid of its run, and the address with --tiled")
-    check_writable(output)
-    options = _options(difference_map, maximum_likelihood, probe_modes)
+    for file in filter(None, (output, checkpoint)):
+        check_writable(file)
+    options = _options(
+        recipe,
+        difference_map_iterations=difference_map,
+        maximum_likelihood_iterations=maximum_likelihood,
+        probe_modes=probe_modes,
+        device=device,
+    )
     dataset, origin = _from_file(source, output) if tiled is None else _from_tiled(source, tiled)
+    if focus_to_sample_mm is not None:
+        near = dataset.geometry.in_near_field(focus_to_sample_mm * 1e-3)
+        dataset = replace(dataset, geometry=near)
     dataset = _with_start_probe(dataset, zone_plate)
     for remark in dataset.remarks:
         print(f"ptycho: {source}: {remark}", file=sys.stderr)
     with progress_bars() as bars:
-        result = reconstruct(dataset, options, ReconstructionBar(bars))
+        bar = ReconstructionBar(bars)
+        if checkpoint is None:
+            result = reconstruct(dataset, options, bar)
+        else:
+            result = _with_checkpoint(checkpoint, dataset, options, origin, bar)
     made_by = provenance(
         options=options.model_dump(mode="json"),
         frames=(0, len(dataset)),
@@ -85,7 +140,33 @@ def reconstruct_scan(
         source=origin,
     )
     write_result(output, result, made_by)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     print(json.dumps(_summary(result, output)))
+
+
+def _with_checkpoint(
+    file: Path,
+    dataset: PtychoDataset,
+    options: ReconstructionOptions,
+    source: dict[str, str],
+    bar: ReconstructionBar,
+) -> Result:
+    """Reconstruct from where a checkpoint was written, if there is one, and keep it up to date."""
+    from ptycho_plugin.io.checkpoint import read_checkpoint, write_checkpoint
+    from ptycho_plugin.reconstruction.driver import started
+
+    reconstruction = read_checkpoint(file, options, source) if file.exists() else started(dataset, options)
+    written = perf_counter()
+
+    def keep(progress: Progress) -> None:
+        nonlocal written
+        bar(progress)
+        if perf_counter() - written >= CHECKPOINT_S:
+            write_checkpoint(file, reconstruction, source)
+            written = perf_counter()
+
+    return reconstruction.finish(keep)
 
 
 def _from_file(source: str, output: Path) -> tuple[PtychoDataset, dict[str, str]]:
@@ -116,28 +197,38 @@ def _without_key(command: list[str], tiled: str | None) -> list[str]:
     return [argument.replace(tiled, split_key(tiled)[0]) for argument in command] if tiled else command
 
 
-def _options(difference_map: int, maximum_likelihood: int, probe_modes: int) -> ReconstructionOptions:
-    if difference_map + maximum_likelihood == 0:
+def _options(recipe: Path | None, **chosen: Any) -> ReconstructionOptions:
+    """Return the recipe's options with those that were chosen on the command line."""
+    given = {name: value for name, value in chosen.items() if value is not None}
+    options = ReconstructionOptions(**(_of_recipe(recipe) | given))
+    if options.iterations == 0:
         raise InputError("no iterations: give --difference-map or --maximum-likelihood more than 0")
-    return ReconstructionOptions(
-        difference_map_iterations=difference_map,
-        maximum_likelihood_iterations=maximum_likelihood,
-        probe_modes=probe_modes,
-    )
+    return options
+
+
+def _of_recipe(recipe: Path | None) -> dict[str, Any]:
+    if recipe is None:
+        return {}
+    try:
+        return tomllib.loads(recipe.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{recipe} is no recipe: {error}") from None
 
 
 def _with_start_probe(
     dataset: PtychoDataset, zone_plate: tuple[float, float, float, float] | None
 ) -> PtychoDataset:
-    from ptycho_plugin.optics import ZonePlate
+    from ptycho_plugin.optics import ZonePlate, near_field_probe
 
     if zone_plate is None:
-        if dataset.probe is None:
-            raise InputError(
-                f"{dataset.source} holds no start probe ('probe0' of a file, 'ptycho.probe' of a run): "
-                "describe the optic with --zone-plate"
-            )
-        return dataset
+        if dataset.probe is not None:
+            return dataset
+        if dataset.geometry.focus_to_sample is not None:
+            return dataset.with_probe(near_field_probe(dataset.mean_frame(), dataset.geometry))
+        raise InputError(
+            f"{dataset.source} holds no start probe ('probe0' of a file, 'ptycho.probe' of a run): "
+            "describe the optic with --zone-plate, or give --focus-to-sample-mm for a near field"
+        )
     diameter_um, outermost_zone_nm, stop_um, defocus_um = zone_plate
     try:
         optic = ZonePlate(

@@ -15,6 +15,9 @@ mask               (row, column) or         optional; 1 = valid pixel
                    (frame, row, column)
 probe0             (mode, row, column) or   optional; start probe, scale free
                    (row, column), complex
+focus_to_sample    scalar                   optional; in metres, where the detector sees the
+                                            magnified near field: frames are then as the
+                                            sample is seen
 positions_px       (frame, 2)               optional; checked against ``positions``
 object_pixel_size  scalar                   optional; checked against the geometry
 ================== ======================== ==========================================
@@ -37,6 +40,7 @@ from ptycho_plugin.geometry import (
     DETECTOR_PIXEL_RANGE,
     DISTANCE_RANGE,
     ENERGY_RANGE_EV,
+    FOCUS_RANGE,
     PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M,
     WAVELENGTH_RANGE,
 )
@@ -66,6 +70,9 @@ def read_hdf5_layout(file: h5py.File) -> PtychoDataset:
         distance=read_scalar(file, "distance", between=DISTANCE_RANGE, unit="m"),
         detector_pixel=read_scalar(file, "det_pixel_size", between=DETECTOR_PIXEL_RANGE, unit="m"),
     )
+    if has(file, "focus_to_sample"):
+        focus = read_scalar(file, "focus_to_sample", between=FOCUS_RANGE, unit="m")
+        geometry = geometry.in_near_field(focus)
     mask, remarks = checks.mask_marks(file.filename, frames, _mask(file, frames.shape))
     scan = PtychoDataset(
         frames=frames,
@@ -138,5 +145,7 @@ def write_dataset(path: str | Path, scan: PtychoDataset) -> None:
         file["distance"] = scan.geometry.distance
         file["det_pixel_size"] = scan.geometry.detector_pixel
         file["object_pixel_size"] = scan.geometry.object_pixel
+        if scan.geometry.focus_to_sample is not None:
+            file["focus_to_sample"] = scan.geometry.focus_to_sample
         if scan.probe is not None:
             file["probe0"] = scan.probe

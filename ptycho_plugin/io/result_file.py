@@ -44,6 +44,7 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
     ``object`` (row, column) and ``probe`` (mode, row, column) are complex64, as are ``slices``
     (slice, row, column) where there are several, whose product ``object`` is; ``phase`` (radians)
     and ``amplitude`` float32, ``trusted`` (row, column) bool, ``positions`` (frame, 2) metres,
+    the probe's attribute ``mode_powers`` the share of each mode in a frame's photons,
     ``positions_px`` (frame, 2) the top-left pixel, with its fraction, of each frame's patch in
     ``object``, ``positions_measured`` (frame, 2) metres what the stage said, ``intensities`` (frame,) the
     beam's relative to their mean, ``background`` the counts that every pixel has besides, ``error``
@@ -57,6 +58,7 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
             file["slices"] = result.slices
             file["slices"].attrs["distance"] = result.options.slice_distance
         file["probe"] = result.probe.astype(np.complex64, copy=False)
+        file["probe"].attrs["mode_powers"] = result.mode_powers
         file["phase"] = result.phase.astype(np.float32, copy=False)
         file["phase"].attrs["units"] = "rad"
         file["amplitude"] = result.amplitude.astype(np.float32, copy=False)

@@ -116,6 +116,7 @@ def _metadata(result: Result) -> dict[str, Any]:
         "r_factor": result.residual,
         "background": result.background,
         "object_pixel": result.object_pixel,
+        "mode_powers": result.mode_powers.tolist(),
         "geometry": result.geometry.model_dump(mode="json"),
         "seconds": result.seconds,
         "device": result.device,

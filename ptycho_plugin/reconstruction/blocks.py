@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,3 +112,43 @@ def split_positions(
     """Return whole pixels, and the far-field factors of what is left: `Block.corners`, `Block.shifts`."""
     corners = np.floor(positions_px + 0.5).astype(np.int64)
     return corners, shift_factors(positions_px - corners, side)
+
+
+def blocks_state(blocks: Sequence[Block], machine: Machine) -> dict[str, NDArray[Any]]:
+    """Return blocks as a few arrays on the host, one after the other along the frames."""
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([machine.host(getattr(block, name)) for block in blocks])
+
+    side = blocks[0].amplitudes.shape[-1]
+    on_grid = np.zeros((1, 2, side), np.complex64)
+    shifts = [
+        np.repeat(on_grid, block.frames, axis=0) if block.shifts is None else machine.host(block.shifts)
+        for block in blocks
+    ]
+    return {
+        "frames": np.array([block.frames for block in blocks]),
+        "power": np.array([block.power for block in blocks]),
+        "shifted": np.array([block.shifts is not None for block in blocks]),
+        "shifts": np.concatenate(shifts),
+    } | {name: joined(name) for name in ("amplitudes", "noise_power", "corners", "exit_waves")}
+
+
+def restored_blocks(state: Mapping[str, NDArray[Any]], machine: Machine) -> list[Block]:
+    """Return the blocks that `blocks_state` was given."""
+    blocks = []
+    starts = np.cumsum([0, *state["frames"]])
+    for number, part in enumerate(map(slice, starts[:-1], starts[1:])):
+        waves = machine.waves(state["exit_waves"][part].shape)
+        waves[...] = machine.array(state["exit_waves"][part])
+        blocks.append(
+            Block(
+                amplitudes=machine.array(state["amplitudes"][part]),
+                noise_power=machine.array(state["noise_power"][part]),
+                corners=state["corners"][part].copy(),
+                shifts=machine.array(state["shifts"][part]) if state["shifted"][number] else None,
+                exit_waves=waves,
+                power=float(state["power"][number]),
+            )
+        )
+    return blocks

@@ -15,8 +15,11 @@ Giewekemeyer et al., PNAS 107, 529 (2010), supplement).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from ptycho_plugin.reconstruction.blocks import Block
 from ptycho_plugin.reconstruction.estimate import Estimate, Totals
@@ -90,6 +93,24 @@ class DifferenceMap:
         self.estimate = Estimate(object_, probe).with_probe_power(self._power)
         return self._reflect()
 
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs besides the blocks, on the host."""
+        host = self._machine.host
+        return {
+            "estimate": self.estimate.state(self._machine),
+            "overlap": host(self._overlap),
+            "illumination": host(self._illumination),
+            "power": np.array(self._power),
+        }
+
+    def restore(self, state: Mapping[str, Any], blocks: Sequence[Block]) -> None:
+        """Go on where another one's state was taken, with its blocks."""
+        self.estimate = Estimate.restored(state["estimate"], self._machine)
+        self._overlap = self._machine.array(state["overlap"])
+        self._illumination = self._machine.array(state["illumination"])
+        self._power = float(state["power"])
+        self._blocks = list(blocks)
+
     def _set_power(self, power: float) -> None:
         """Rescale probe and exit waves: the object's scale stays."""
         factor = (power / self.estimate.probe_power) ** 0.5
@@ -108,7 +129,7 @@ class DifferenceMap:
         """
         floor = FLOOR * float(self._machine.xp.max(self._illumination))
         known = (1 - LEAK) * self.estimate.object + LEAK
-        return (self._overlap + floor * known) / (self._illumination + floor)
+        return (self._overlap + floor * known) * (1 / (self._illumination + floor))
 
     def _nearest_probe(self, object_: Array) -> Array:
         """Return P = sum_j conj(O_j) psi_j / sum_j |O_j|^2 (equation 7), moved back to one pixel grid."""

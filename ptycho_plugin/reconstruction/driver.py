@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,23 +15,34 @@ from numpy.typing import NDArray
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import InputError, ReconstructionError
 from ptycho_plugin.geometry import Geometry
-from ptycho_plugin.reconstruction.blocks import Block, expected_noise, make_blocks
+from ptycho_plugin.reconstruction.blocks import (
+    Block,
+    blocks_state,
+    expected_noise,
+    make_blocks,
+    restored_blocks,
+)
+from ptycho_plugin.reconstruction.device import ASKED_FOR, choose_machine
 from ptycho_plugin.reconstruction.difference_map import DifferenceMap
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.field import Field
 from ptycho_plugin.reconstruction.forward import ForwardModel
 from ptycho_plugin.reconstruction.frame_refinement import FrameRefinement
 from ptycho_plugin.reconstruction.gauge import in_slices, with_more_modes, with_orthogonal_modes, without_ramp
-from ptycho_plugin.reconstruction.machine import Machine, Processor
+from ptycho_plugin.reconstruction.machine import Machine
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
 from ptycho_plugin.reconstruction.mean_frame import MeanFrame
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Progress, Result
 
 Report = Callable[[Progress], None]
+State = dict[str, Any]
+"""Arrays, texts, and states of parts, by name."""
 
 ITERATIONS_PER_REFINEMENT = 2
 """Object and probe settle between two refinements of the frames."""
+NOT_YET = -1
+"""In a state: what has not begun."""
 
 
 class Reconstruction:
@@ -44,7 +58,7 @@ class Reconstruction:
         once. Measured positions may have another zero: the first frames tell.
     options : ReconstructionOptions, optional
     machine : Machine, optional
-        By default the processor.
+        By default what the options' device chooses.
 
     Raises
     ------
@@ -71,8 +85,8 @@ class Reconstruction:
         machine: Machine | None = None,
     ) -> None:
         self.geometry = geometry
-        self._machine = machine or Processor()
         self.options = options or ReconstructionOptions()
+        self._machine, self._why = (machine, ASKED_FOR) if machine else choose_machine(self.options.device)
         if self.options.estimate_background and geometry.focus_to_sample is not None:
             raise InputError("estimate_background: no part of a near-field frame is dark; leave it out")
         self._planned = planned_positions
@@ -87,6 +101,7 @@ class Reconstruction:
         )
         self._map = DifferenceMap(start, self._forward)
         self._likelihood: MaximumLikelihood | None = None
+        self._recipe_from: int | None = None
         self._likelihood_from: int | None = None
         self._refinement: FrameRefinement | None = None
         self._blocks: list[Block] = []
@@ -120,7 +135,6 @@ class Reconstruction:
             If the first frames hold no photon, or the maximum-likelihood part has begun.
         """
         self._refuse_when_done()
-        began = perf_counter()
         if not self.frames:
             self._field = self._field.moved_to(positions, self._planned[: len(positions)])
         taken = self._field.covers(positions)
@@ -147,7 +161,6 @@ class Reconstruction:
         self._map.add(blocks, power=self._statistics.photons(probe))
         self._blocks.extend(blocks)
         self._positions = np.concatenate([self._positions, positions])
-        self._seconds += perf_counter() - began
         return taken
 
     def iterate(self) -> float:
@@ -159,14 +172,12 @@ class Reconstruction:
             If it diverges, or the maximum-likelihood part has begun.
         """
         self._refuse_when_done()
-        began = perf_counter()
-        error = self._map.step(update_probe=len(self._errors) >= self.options.probe_update_starts)
-        self._record(error, "difference map")
-        self._seconds += perf_counter() - began
-        return error
+        with self._timed():
+            error = self._map.step(update_probe=len(self._errors) >= self.options.probe_update_starts)
+        return self._recorded(error, "difference map")
 
     def finish(self, report: Report | None = None) -> Result:
-        """Run the whole recipe on all frames taken in, and return its result.
+        """Run the whole recipe, or what is left of it, on all frames taken in; return its result.
 
         Iterations made while frames were still coming in gave it a better start, no more.
 
@@ -179,9 +190,21 @@ class Reconstruction:
             raise ReconstructionError(
                 "no frame lies in the planned scan; check the stage's unit and its zero"
             )
-        for done in range(1, self.options.difference_map_iterations + 1):
-            self._tell(report, "difference map", done, self.iterate())
-        began = perf_counter()
+        if self._recipe_from is None:
+            self._recipe_from = len(self._errors)
+        while self._likelihood is None and self._done < self.options.difference_map_iterations:
+            self._tell(report, "difference map", self.iterate())
+        likelihood = self._likelihood or self._begin_likelihood()
+        while self._done < self.options.iterations:
+            self._tell(report, "maximum likelihood", self._refine(likelihood))
+        return self.result()
+
+    @property
+    def _done(self) -> int:
+        """Iterations of the recipe."""
+        return len(self._errors) - (self._recipe_from or 0)
+
+    def _begin_likelihood(self) -> MaximumLikelihood:
         start = in_slices(self._map.estimate, self.options.slices)
         self._likelihood = MaximumLikelihood(
             start,
@@ -192,16 +215,17 @@ class Reconstruction:
             smoothness=self.options.smoothness,
         )
         self._likelihood_from = len(self._errors)
-        for done in range(1, self.options.maximum_likelihood_iterations + 1):
-            error = self._likelihood.step()
-            self._record(error, "maximum likelihood")
-            if self.options.refines_frames and done % ITERATIONS_PER_REFINEMENT == 0:
-                self._refine_frames(self._likelihood)
-            self._tell(report, "maximum likelihood", self.options.difference_map_iterations + done, error)
-        self._seconds += perf_counter() - began
-        return self.result()
+        return self._likelihood
 
-    def _refine_frames(self, likelihood: MaximumLikelihood) -> None:
+    def _refine(self, likelihood: MaximumLikelihood) -> float:
+        with self._timed():
+            error = self._recorded(likelihood.step(), "maximum likelihood")
+            done = len(self._errors) - (self._likelihood_from or 0)
+            if self.options.refines_frames and done % ITERATIONS_PER_REFINEMENT == 0:
+                self._frame_refinement().step(likelihood.estimate, likelihood.model)
+        return error
+
+    def _frame_refinement(self) -> FrameRefinement:
         if self._refinement is None:
             self._refinement = FrameRefinement(
                 self._blocks,
@@ -211,7 +235,7 @@ class Reconstruction:
                 shape=self._field.shape,
                 forward=self._forward,
             )
-        self._refinement.step(likelihood.estimate, likelihood.model)
+        return self._refinement
 
     def result(self) -> Result:
         """Return the state as it is, gauge removed."""
@@ -240,24 +264,78 @@ class Reconstruction:
             geometry=self.geometry,
             options=self.options,
             seconds=self._seconds,
-            device=self._machine.describe(self.geometry.frame_side),
+            device=f"{self._machine.describe(self.geometry.frame_side)} ({self._why})",
         )
+
+    def state(self) -> State:
+        """Return all that `restored` needs, on the host: it goes on to the same bits."""
+        state: State = {
+            "options": self.options.model_dump_json(),
+            "geometry": self.geometry.model_dump_json(),
+            "planned": self._planned,
+            "origin_px": self._field.origin_px,
+            "positions": self._positions,
+            "errors": np.array(self._errors),
+            "recipe_from": np.array(NOT_YET if self._recipe_from is None else self._recipe_from),
+            "likelihood_from": np.array(NOT_YET if self._likelihood_from is None else self._likelihood_from),
+            "seconds": np.array(self._seconds),
+            "statistics": self._statistics.state(),
+            "blocks": blocks_state(self._blocks, self._machine),
+        }
+        if self._refinement is not None:
+            state["refinement"] = self._refinement.state()
+        engine = self._likelihood or self._map
+        return state | {"engine": engine.state()}
+
+    @classmethod
+    def restored(cls, state: State, machine: Machine | None = None) -> Reconstruction:
+        """Return a reconstruction that goes on where another one's `state` was taken."""
+        estimate = state["engine"]["estimate"]
+        self = cls(
+            Geometry.model_validate_json(state["geometry"]),
+            estimate["probe"],
+            state["planned"],
+            ReconstructionOptions.model_validate_json(state["options"]),
+            machine,
+        )
+        self._field = replace(self._field, origin_px=state["origin_px"])
+        self._positions, self._errors = state["positions"], state["errors"].tolist()
+        self._seconds = float(state["seconds"])
+        self._statistics.restore(state["statistics"])
+        self._blocks = restored_blocks(state["blocks"], self._machine)
+        recipe_from, likelihood_from = int(state["recipe_from"]), int(state["likelihood_from"])
+        self._recipe_from = None if recipe_from == NOT_YET else recipe_from
+        if likelihood_from == NOT_YET:
+            self._map.restore(state["engine"], self._blocks)
+        else:
+            self._begin_likelihood().restore(state["engine"])
+            self._likelihood_from = likelihood_from
+        if "refinement" in state:
+            self._frame_refinement().restore(state["refinement"])
+        return self
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = perf_counter()
+        yield
+        self._seconds += perf_counter() - began
 
     def _refuse_when_done(self) -> None:
         if self._likelihood is not None:
             raise ReconstructionError("the difference map has ended: start a new reconstruction")
 
-    def _record(self, error: float, engine: str) -> None:
+    def _recorded(self, error: float, engine: str) -> float:
         if not math.isfinite(error):
             raise ReconstructionError(
                 f"the {engine} diverged in iteration {len(self._errors) + 1} (error {error}); "
                 "check the start probe, the mask and the positions"
             )
         self._errors.append(error)
+        return error
 
-    def _tell(self, report: Report | None, engine: str, done: int, error: float) -> None:
+    def _tell(self, report: Report | None, engine: str, error: float) -> None:
         if report is not None:
-            report(Progress(engine, done, self.options.iterations, self.frames, error))
+            report(Progress(engine, self._done, self.options.iterations, self.frames, error))
 
 
 def reconstruct(
@@ -278,14 +356,19 @@ def reconstruct(
     Raises
     ------
     InputError
-        If the scan has no start probe.
+        If the scan has no start probe, or its options ask for a graphics processor and none works.
     ReconstructionError
         If no pixel counted a photon, or an engine diverges.
     """
+    return started(dataset, options).finish(report)
+
+
+def started(dataset: PtychoDataset, options: ReconstructionOptions | None = None) -> Reconstruction:
+    """Return a reconstruction that has taken in a whole scan: see `reconstruct`."""
     if dataset.probe is None:
         raise InputError(
             f"{dataset.source}: there is no start probe; store one, or give the zone plate's parameters"
         )
     reconstruction = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, options)
     reconstruction.add(dataset.intensities(), dataset.positions)
-    return reconstruction.finish(report)
+    return reconstruction

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from ptycho_plugin.reconstruction.machine import Array, Machine
+from numpy.typing import NDArray
+
+from ptycho_plugin.reconstruction.machine import Array, Machine, namespace_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,22 @@ class Estimate:
         """Return the real inner product."""
         return inner(self.object, other.object) + inner(self.probe, other.probe)
 
+    def state(self, machine: Machine) -> dict[str, NDArray[Any]]:
+        """Return both on the host."""
+        return {"object": machine.host(self.object), "probe": machine.host(self.probe)}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, NDArray[Any]], machine: Machine) -> Estimate:
+        """Return the estimate that `state` was taken of, on a machine."""
+        return cls(machine.array(state["object"]), machine.array(state["probe"]))
+
     def with_probe_power(self, power: float) -> Estimate:
         """Return the same exit waves with sum |probe|^2 = power: the gauge of the scale.
 
         Each slice takes the same share of the factor.
         """
         scale = (power / self.probe_power) ** 0.5
-        return Estimate(self.object / scale ** (1 / self.object.shape[0]), self.probe * scale)
+        return Estimate(self.object * scale ** (-1 / self.object.shape[0]), self.probe * scale)
 
 
 class Totals:
@@ -79,7 +92,7 @@ class Totals:
 def inner(a: Array, b: Array) -> float:
     """Return the real inner product of two arrays."""
     # Not a BLAS call, whose last bits depend on its threads.
-    xp = a.__array_namespace__()
+    xp = namespace_of(a)
     real = xp.real(a) * xp.real(b)
     real += xp.imag(a) * xp.imag(b)
     return float(xp.sum(real, dtype=xp.float64))

@@ -171,11 +171,10 @@ class ForwardModel:
         """
         machine = self.machine
         if block.shifts is None:
-            machine.primitives.to_probe(waves, slice_, block.corners, total[:1, ...], transmission)
+            machine.primitives.to_probe(waves, slice_, block.corners, total[0, ...], transmission)
             return
         products = machine.room("products", waves.shape)
-        products[...] = 0
-        machine.primitives.to_probe(waves, slice_, block.corners, products, transmission)
+        machine.primitives.to_probes(waves, slice_, block.corners, products, transmission)
         machine.primitives.add_shifted_back(machine.fourier(products), block.shifts, total[1, ...])
 
     def summed_probe(self, total: Array) -> Array:
@@ -185,7 +184,6 @@ class ForwardModel:
     def _times_slice(self, block: Block, waves: Array, slice_: Array, number: int) -> Array:
         """Return conj(O_j) waves_j, in a room of that slice's own."""
         products = self.machine.room(f"before slice {number}", waves.shape)
-        products[...] = 0
         unused = self.machine.xp.zeros(waves.shape[-2:], dtype=self.machine.xp.float32)
-        self.machine.primitives.to_probe(waves, slice_, block.corners, products, unused)
+        self.machine.primitives.to_probes(waves, slice_, block.corners, products, unused)
         return products

@@ -34,6 +34,7 @@ if not _has_dask:
     del sys.modules["dask.array.fft"]
 
 Waves = NDArray[np.complex64]
+FFTW_VERSION = str(pyfftw.fftw_version)
 _planner = threading.Lock()  # FFTW learns and plans for one thread at a time
 _log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Transforms:
                 self._forward, self._inverse = _plans(side, "FFTW_MEASURE", "FFTW_WISDOM_ONLY")
             except RuntimeError:
                 raise ReconstructionError(
-                    f"{_wisdom_file(side)} holds no plan for transforms of {side} x {side}: delete it"
+                    f"{wisdom_file(side)} holds no plan for transforms of {side} x {side}: delete it"
                 ) from None
 
     def forward(self, waves: Waves) -> Waves:
@@ -104,15 +105,16 @@ def _plans(side: int, *effort: str) -> tuple[pyfftw.FFTW, pyfftw.FFTW]:
     return forward, inverse
 
 
-def _wisdom_file(side: int) -> Path:
-    name = f"fftw-{pyfftw.fftw_version}-{platform.node()}-{side}.wisdom"
+def wisdom_file(side: int) -> Path:
+    """Return where this machine keeps what FFTW learned for transforms of some side."""
+    name = f"fftw-{FFTW_VERSION}-{platform.node()}-{side}.wisdom"
     return platformdirs.user_cache_path("ptycho_plugin") / name
 
 
 @cache
 def _wisdom(side: int) -> bytes:
     """Return what FFTW learned once on this machine: of several processes the first one counts."""
-    file = _wisdom_file(side)
+    file = wisdom_file(side)
     if file.exists():
         return file.read_bytes()
     pyfftw.forget_wisdom()

@@ -13,7 +13,7 @@ the beam over the scan from one of the object's modulus: only the scatter of int
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -81,6 +81,14 @@ class FrameRefinement:
         centred = measured_px - measured_px.mean(axis=0)
         self._together = np.column_stack([np.ones(len(centred)), centred])
 
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """Return positions and intensities, to be restored."""
+        return {"positions_px": self.positions_px, "intensities": self.intensities}
+
+    def restore(self, state: Mapping[str, NDArray[np.float64]]) -> None:
+        """Take over positions and intensities; the blocks stand there already."""
+        self.positions_px, self.intensities = state["positions_px"], state["intensities"]
+
     def step(self, estimate: Estimate, model: Model) -> None:
         """Refine every frame once, for a given object and probe."""
         far = self._forward.probe_far(estimate)
@@ -110,7 +118,7 @@ class FrameRefinement:
         """Return slope and curvature of L along a change of each frame's far field."""
         each = [slice(j, j + 1) for j in range(block.frames)]
         expand = self._machine.primitives.expand
-        return [expand(wave[j], change[j], block.amplitudes[j], *model) for j in each]
+        return [expand(wave[j, ...], change[j, ...], block.amplitudes[j, ...], *model) for j in each]
 
     def _steps(
         self, block: Block, wave: Array, estimate: Estimate, far: Array, model: Model

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.reconstruction.estimate import Estimate
+from ptycho_plugin.reconstruction.machine import namespace_of
 
 SWEEPS = 5
 OUTLIER_SPREADS = 3.0
@@ -80,10 +81,8 @@ def in_slices(estimate: Estimate, slices: int) -> Estimate:
     """Return the estimate of a thin object with as many equal slices, whose product it is."""
     if slices == 1:
         return estimate
-    xp, object_ = estimate.object.__array_namespace__(), estimate.object[0, ...]
-    phase = xp.atan2(xp.imag(object_), xp.real(object_))
-    part = xp.abs(object_) ** (1 / slices) * xp.exp(1j * phase / slices)
-    return replace(estimate, object=xp.stack([xp.astype(part, object_.dtype)] * slices))
+    part = estimate.object[0, ...] ** (1 / slices)
+    return replace(estimate, object=namespace_of(part).stack([part] * slices))
 
 
 def with_more_modes(probe: NDArray[np.complex64], modes: int) -> NDArray[np.complex64]:

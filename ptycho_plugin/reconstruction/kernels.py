@@ -67,36 +67,34 @@ def shift(probe_far: Waves, shifts: Waves, out: Waves) -> None:
     out : ndarray, (frame, mode, row, column), complex64
     """
     frames, modes, side, _ = out.shape
-    far, moved = _pairs(probe_far), _pairs(out)
-    factor = np.empty(side, np.complex64)
-    f = _pairs(factor)
+    far, factors, moved = _pairs(probe_far), _pairs(shifts), _pairs(out)
     for j in range(frames):
+        rows, columns = factors[j]
         for m in range(modes):
             for r in range(side):
-                factor[:] = shifts[j, 0, r] * shifts[j, 1]
-                source, target = far[m, r], moved[j, m, r]
+                source, target, rr, ri = far[m, r], moved[j, m, r], rows[2 * r], rows[2 * r + 1]
                 for c in range(side):
-                    ar, ai, br, bi = f[2 * c], f[2 * c + 1], source[2 * c], source[2 * c + 1]
-                    target[2 * c] = ar * br - ai * bi
-                    target[2 * c + 1] = ar * bi + ai * br
+                    cr, ci, re, im = columns[2 * c], columns[2 * c + 1], source[2 * c], source[2 * c + 1]
+                    fr, fi = rr * cr - ri * ci, rr * ci + ri * cr
+                    target[2 * c] = fr * re - fi * im
+                    target[2 * c + 1] = fr * im + fi * re
 
 
 @kernel
 def add_shifted_back(far: Waves, shifts: Waves, total: Waves) -> None:
     """Add sum_j conj(S_j) far_j to ``total``, ``(mode, row, column)``: the adjoint of `shift`."""
     frames, modes, side, _ = far.shape
-    moved, sums = _pairs(far), _pairs(total)
-    factor = np.empty(side, np.complex64)
-    f = _pairs(factor)
+    moved, factors, sums = _pairs(far), _pairs(shifts), _pairs(total)
     for j in range(frames):
+        rows, columns = factors[j]
         for m in range(modes):
             for r in range(side):
-                factor[:] = shifts[j, 0, r] * shifts[j, 1]
-                source, target = moved[j, m, r], sums[m, r]
+                source, target, rr, ri = moved[j, m, r], sums[m, r], rows[2 * r], rows[2 * r + 1]
                 for c in range(side):
-                    ar, ai, br, bi = f[2 * c], f[2 * c + 1], source[2 * c], source[2 * c + 1]
-                    target[2 * c] += ar * br + ai * bi
-                    target[2 * c + 1] += ar * bi - ai * br
+                    cr, ci, re, im = columns[2 * c], columns[2 * c + 1], source[2 * c], source[2 * c + 1]
+                    fr, fi = rr * cr - ri * ci, rr * ci + ri * cr
+                    target[2 * c] += fr * re + fi * im
+                    target[2 * c + 1] += fr * im - fi * re
 
 
 @kernel
@@ -260,25 +258,39 @@ def to_object(waves: Waves, probes: Waves, corners: Corners, overlap: Waves, ill
 
 
 @kernel
-def to_probe(waves: Waves, object_: Waves, corners: Corners, out: Waves, transmission: Reals) -> None:
-    """Add conj(O_j) waves_j to ``out`` and sum_j |O_j|^2 to ``transmission``, ``(row, column)``.
-
-    Where ``out`` has one frame only, it receives the sum over frames.
-    """
+def to_probe(waves: Waves, object_: Waves, corners: Corners, total: Waves, transmission: Reals) -> None:
+    """Add sum_j conj(O_j) waves_j and sum_j |O_j|^2 to ``(mode, row, column)`` and ``(row, column)``."""
     frames, modes, side, _ = waves.shape
-    o, psi, sums = _pairs(object_), _pairs(waves), _pairs(out)
+    o, psi, sums = _pairs(object_), _pairs(waves), _pairs(total)
     for j in range(frames):
-        k = min(j, len(out) - 1)
         top, left = corners[j]
         for r in range(side):
             patch = o[top + r, 2 * left : 2 * (left + side)]
             _add_intensity(patch, transmission[r])
             for m in range(modes):
-                wave, target = psi[j, m, r], sums[k, m, r]
+                wave, target = psi[j, m, r], sums[m, r]
                 for c in range(side):
                     qr, qi, re, im = patch[2 * c], patch[2 * c + 1], wave[2 * c], wave[2 * c + 1]
                     target[2 * c] += qr * re + qi * im
                     target[2 * c + 1] += qr * im - qi * re
+
+
+@kernel
+def to_probes(waves: Waves, object_: Waves, corners: Corners, out: Waves, transmission: Reals) -> None:
+    """Set out_j = conj(O_j) waves_j, and add sum_j |O_j|^2 to ``transmission``, ``(row, column)``."""
+    frames, modes, side, _ = waves.shape
+    o, psi, products = _pairs(object_), _pairs(waves), _pairs(out)
+    for j in range(frames):
+        top, left = corners[j]
+        for r in range(side):
+            patch = o[top + r, 2 * left : 2 * (left + side)]
+            _add_intensity(patch, transmission[r])
+            for m in range(modes):
+                wave, target = psi[j, m, r], products[j, m, r]
+                for c in range(side):
+                    qr, qi, re, im = patch[2 * c], patch[2 * c + 1], wave[2 * c], wave[2 * c + 1]
+                    target[2 * c] = qr * re + qi * im
+                    target[2 * c + 1] = qr * im - qi * re
 
 
 @kernel

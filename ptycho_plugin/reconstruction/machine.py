@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-import pyfftw
 from numpy.typing import NDArray
 
 from ptycho_plugin.reconstruction import kernels
-from ptycho_plugin.reconstruction.fourier import Transforms, wisdom_hash, zeros
+from ptycho_plugin.reconstruction.fourier import FFTW_VERSION, Transforms, wisdom_hash, zeros
 from ptycho_plugin.reconstruction.parallel import for_each_share, usable_cores
 from ptycho_plugin.reconstruction.plain import Plain
 
@@ -77,7 +77,7 @@ class Processor:
 
     def describe(self, side: int) -> str:
         """Return the number of threads, and what FFTW has learned for this side."""
-        return f"cpu, {usable_cores()} threads, FFTW {pyfftw.fftw_version} {wisdom_hash(side)[:12]}"
+        return f"cpu, {usable_cores()} threads, FFTW {FFTW_VERSION} {wisdom_hash(side)[:12]}"
 
     def array(self, host: NDArray[Any]) -> NDArray[Any]:
         """Return a copy."""
@@ -124,18 +124,21 @@ class Namespace:
     ----------
     xp : array namespace
         With ``fft`` and assignment to slices.
+    name : str, optional
+        What computes; by default the namespace's name.
     """
 
     frames_per_block = 64
     partial_sums = 1
 
-    def __init__(self, xp: Any) -> None:
+    def __init__(self, xp: Any, name: str | None = None) -> None:
         self.xp = xp
         self.primitives = Plain(xp)
+        self._name = name or str(xp.__name__)
 
     def describe(self, side: int) -> str:  # noqa: ARG002  the same for all
-        """Return the namespace's name."""
-        return str(self.xp.__name__)
+        """Return the name."""
+        return self._name
 
     def array(self, host: NDArray[Any]) -> Array:
         """Return a copy in the namespace."""
@@ -166,3 +169,10 @@ class Namespace:
     def for_each_share(self, work: Callable[[int, Sequence[Item]], T], items: Sequence[Item]) -> list[T]:
         """Return what work returns of all items at once."""
         return [work(0, items)]
+
+
+def namespace_of(array: Array) -> Any:
+    """Return the namespace that an array belongs to; one of CuPy's does not say so itself."""
+    if hasattr(array, "__array_namespace__"):
+        return array.__array_namespace__()
+    return import_module(type(array).__module__.partition(".")[0])

@@ -11,9 +11,9 @@ an analytic line search. A prior for a smooth object may be added: see `smoothne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -88,6 +88,24 @@ class MaximumLikelihood:
         moved = self.estimate.plus(self._direction, self._step_length(self._direction))
         self.estimate = moved.with_probe_power(self._power)
         return gradient.residual
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs, on the host: the waves are made anew in each iteration."""
+        machine = self._machine
+        state: dict[str, Any] = {"estimate": self.estimate.state(machine)}
+        if self._last is not None and self._direction is not None:
+            state["direction"] = self._direction.state(machine)
+            state["steepest"] = self._last.steepest.state(machine)
+            state["preconditioned"] = self._last.preconditioned.state(machine)
+        return state
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where another one's state was taken, on the same blocks."""
+        parts = {name: Estimate.restored(part, self._machine) for name, part in state.items()}
+        self.estimate = parts["estimate"]
+        if "direction" in parts:
+            self._direction = parts["direction"]
+            self._last = Gradient(parts["steepest"], parts["preconditioned"], residual=float("nan"))
 
     def gradient(self) -> Gradient:
         """Return the gradient of L with respect to the conjugates of object and probe (equations 7, 8).

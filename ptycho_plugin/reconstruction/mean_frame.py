@@ -9,6 +9,8 @@ none where it is below some tenths of a count.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +44,14 @@ class MeanFrame:
         measured = intensities >= 0
         self._counts += np.sum(intensities, axis=0, where=measured, dtype=np.float64)
         self._measurements += measured.sum(axis=0)
+
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """Return the sums, to be restored."""
+        return {"counts": self._counts, "measurements": self._measurements}
+
+    def restore(self, state: Mapping[str, NDArray[np.float64]]) -> None:
+        """Take over sums."""
+        self._counts, self._measurements = state["counts"], state["measurements"]
 
     @property
     def mean(self) -> NDArray[np.float32]:

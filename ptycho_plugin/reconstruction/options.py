@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from ptycho_plugin.checked_model import CheckedModel
 
+Device = Literal["auto", "cpu", "gpu"]
+
 MOST_PROBE_MODES = 20
 """A partly coherent beam is described by a few; each costs as much as the first."""
 MOST_SLICES = 20
@@ -43,6 +45,8 @@ class ReconstructionOptions(CheckedModel):
     """Difference-map iterations during which the start probe is trusted as it is."""
     frames_to_start: Annotated[int, Field(ge=1)] = 30
     """Frames that must be there before a live reconstruction starts."""
+    device: Device = "auto"
+    """What computes: "auto" takes a graphics processor that works, else the processor."""
 
     @model_validator(mode="after")
     def _slices_are_apart(self) -> Self:

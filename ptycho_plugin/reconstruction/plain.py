@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ptycho_plugin.reconstruction.kernels import DARK, DARK_COUNTS
+import numpy as np
+
+from ptycho_plugin.reconstruction.kernels import DARK, DARK_COUNTS, Corners
 
 Array = Any
 
@@ -19,7 +21,7 @@ class Plain:
     Parameters
     ----------
     xp : array namespace
-        Of the array API standard (2023.12), with assignment to slices.
+        Of the array API standard (2024.12), with assignment to slices.
     """
 
     def __init__(self, xp: Any) -> None:
@@ -37,11 +39,11 @@ class Plain:
         """Multiply waves in place, each with the same factors."""
         waves *= factors
 
-    def exit_waves(self, probes: Array, object_: Array, corners: Array, out: Array) -> None:
+    def exit_waves(self, probes: Array, object_: Array, corners: Corners, out: Array) -> None:
         """Set out_j = P_j O_j."""
         out[...] = probes * self._patches(object_, corners, out.shape[-1])
 
-    def reflect(self, probes: Array, object_: Array, corners: Array, waves: Array, out: Array) -> None:
+    def reflect(self, probes: Array, object_: Array, corners: Corners, waves: Array, out: Array) -> None:
         """Set out_j = 2 P_j O_j - psi_j."""
         out[...] = 2 * probes * self._patches(object_, corners, out.shape[-1]) - waves
 
@@ -62,7 +64,7 @@ class Plain:
         nearest: Array,
         probes: Array,
         object_: Array,
-        corners: Array,
+        corners: Corners,
         overlap: Array,
         illumination: Array,
     ) -> float:
@@ -73,22 +75,32 @@ class Plain:
         return float(self._xp.sum(_squared(step, self._xp)))
 
     def to_object(
-        self, waves: Array, probes: Array, corners: Array, overlap: Array, illumination: Array
+        self, waves: Array, probes: Array, corners: Corners, overlap: Array, illumination: Array
     ) -> None:
         """Add sum_jm conj(P_jm) waves_jm and sum_jm |P_jm|^2."""
         xp, side = self._xp, waves.shape[-1]
         seen = xp.sum(xp.conj(probes) * waves, axis=1)
         light = xp.sum(_squared(probes, xp), axis=1)
+        # One after the other: to scatter them all at once would be atomic additions, in no fixed order.
         for j, window in enumerate(_windows(corners, side)):
             overlap[window] += seen[j, ...]
             illumination[window] += light[min(j, light.shape[0] - 1), ...]
 
-    def to_probe(self, waves: Array, object_: Array, corners: Array, out: Array, transmission: Array) -> None:
-        """Add conj(O_j) waves_j and sum_j |O_j|^2."""
+    def to_probe(
+        self, waves: Array, object_: Array, corners: Corners, total: Array, transmission: Array
+    ) -> None:
+        """Add sum_j conj(O_j) waves_j and sum_j |O_j|^2."""
+        products = self._xp.empty_like(waves)
+        self.to_probes(waves, object_, corners, products, transmission)
+        total += self._xp.sum(products, axis=0)
+
+    def to_probes(
+        self, waves: Array, object_: Array, corners: Corners, out: Array, transmission: Array
+    ) -> None:
+        """Set out_j = conj(O_j) waves_j, and add sum_j |O_j|^2."""
         xp = self._xp
         patches = self._patches(object_, corners, waves.shape[-1])
-        products = xp.conj(patches) * waves
-        out += products if out.shape[0] == waves.shape[0] else xp.sum(products, axis=0, keepdims=True)
+        out[...] = xp.conj(patches) * waves
         transmission += xp.sum(_squared(patches, xp), axis=(0, 1))
 
     def compare(self, far: Array, amplitudes: Array, background: float, poisson: bool, out: Array) -> float:
@@ -109,7 +121,7 @@ class Plain:
         probe_steps: Array,
         object_: Array,
         object_step: Array,
-        corners: Array,
+        corners: Corners,
         out: Array,
     ) -> None:
         """Set out_j = P_j dO_j + dP_j O_j."""
@@ -138,9 +150,10 @@ class Plain:
             return expected
         return self._xp.where(counts > 1, counts, self._xp.ones_like(counts))
 
-    def _patches(self, object_: Array, corners: Array, side: int) -> Array:
+    def _patches(self, object_: Array, corners: Corners, side: int) -> Array:
         """Return O_j, ``(frame, 1, row, column)``."""
-        return self._xp.stack([object_[window] for window in _windows(corners, side)])[:, None, :, :]
+        rows, columns = (self._xp.asarray(first[:, None] + np.arange(side)) for first in corners.T)
+        return object_[rows[:, None, :, None], columns[:, None, None, :]]
 
 
 def _besides(background: float) -> float:
@@ -155,6 +168,6 @@ def _squared(waves: Array, xp: Any) -> Array:
     return xp.real(waves) ** 2 + xp.imag(waves) ** 2
 
 
-def _windows(corners: Array, side: int) -> Iterator[tuple[slice, slice]]:
+def _windows(corners: Corners, side: int) -> Iterator[tuple[slice, slice]]:
     for top, left in corners.tolist():
         yield slice(top, top + side), slice(left, left + side)

@@ -70,7 +70,7 @@ class Result:
     seconds : float
         Spent in the engines.
     device : str
-        What computed it.
+        What computed it, and why that did.
     """
 
     slices: NDArray[np.complex64]
@@ -100,6 +100,12 @@ class Result:
     def object(self) -> NDArray[np.complex64]:
         """Transmission of the whole sample, ``(row, column)``: the product of its slices."""
         return np.prod(self.slices, axis=0)
+
+    @property
+    def mode_powers(self) -> NDArray[np.float64]:
+        """Share of each probe mode, ``(mode,)``, in the photons of a frame."""
+        powers = np.sum(np.abs(self.probe) ** 2, axis=(1, 2), dtype=np.float64)
+        return np.asarray(powers / powers.sum())
 
     @property
     def phase(self) -> NDArray[np.float32]:

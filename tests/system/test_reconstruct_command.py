@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from ptycho_plugin.simulation.score import score
 
 PTYCHO = Path(sys.executable).with_name("ptycho")
 STANDARD_CASE = "standard_case.h5"
+NEAR_FIELD_STAR = np.array([120.0, 119.0])  # px, (row, column) in the object
 STAR_FROM_MEAN_POSITION = np.array([60.9, 41.3])  # px, (row, column), top-left corners of the patches
 
 
@@ -55,6 +57,33 @@ def test_the_truth_changes_no_bit(few_frames, tmp_path):
             assert one[name][()].tobytes() == other[name][()].tobytes()
 
 
+def test_a_killed_reconstruction_goes_on_from_its_checkpoint(few_frames, tmp_path):
+    """Killed for good after its first checkpoint, it ends with the bits of one that was not."""
+    recipe = ("--difference-map", 20, "--maximum-likelihood", 20)
+    whole, resumed, checkpoint = (tmp_path / name for name in ("whole.h5", "resumed.h5", "half.h5"))
+    _reconstruct(few_frames, whole, *recipe)
+    arguments = ["reconstruct", few_frames, "-o", resumed, *recipe, "--checkpoint", checkpoint]
+    script = (
+        "import os, signal, sys\n"
+        "from ptycho_plugin.cli import main, reconstruct\n"
+        "from ptycho_plugin.io import checkpoint\n"
+        "write = checkpoint.write_checkpoint\n"
+        "def write_and_die(*arguments):\n"
+        "    write(*arguments)\n"
+        "    if len(arguments[1]._errors) == 27: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "checkpoint.write_checkpoint, reconstruct.CHECKPOINT_S = write_and_die, 0\n"
+        "main()\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert not resumed.exists()
+    assert _run(*arguments).returncode == 0
+    assert not checkpoint.exists()
+    with h5py.File(whole) as one, h5py.File(resumed) as other:
+        for name in ("object", "probe", "error", "residual"):
+            np.testing.assert_array_equal(one[name][()], other[name][()])
+
+
 def test_a_truncated_scan_is_one_sentence(few_frames, tmp_path):
     part = tmp_path / "part.h5"
     part.write_bytes(few_frames.read_bytes()[:100_000])
@@ -70,6 +99,21 @@ def test_a_near_field_file_without_a_probe_says_what_is_missing(shared_data, tmp
     done = _run("reconstruct", shared_data / "petra_p25_nearfield.cxi", "-o", tmp_path / "map.h5")
     assert done.returncode == 2
     assert "holds no start probe" in done.stderr
+    assert "--focus-to-sample-mm" in done.stderr
+
+
+@pytest.mark.timeout(900)
+def test_a_near_field_comes_out(shared_data, tmp_path):
+    """Real data: a star of 28 spokes with a ring at about 31 px."""
+    recipe = ("--focus-to-sample-mm", 3.65, "--difference-map", 10, "--maximum-likelihood", 60)
+    summary = _reconstruct(shared_data / "petra_p25_nearfield.cxi", tmp_path / "map.h5", *recipe)
+    assert summary["R"] <= 0.12
+    with h5py.File(tmp_path / "map.h5") as file:
+        assert file["geometry/object_pixel"][()] == pytest.approx(178.66e-9, rel=1e-4)
+        ring = _ring(file["amplitude"][()], NEAR_FIELD_STAR, radius=45)
+    harmonics = np.abs(np.fft.rfft(ring - ring.mean()))
+    assert harmonics.argmax() == 28
+    assert harmonics[28] > 3 * np.delete(harmonics, 28).max()
 
 
 @pytest.mark.timeout(900)

@@ -58,3 +58,17 @@ def test_nonsense_is_refused(field):
 def test_a_slip_of_the_unit_is_refused(slip, sentence):
     with pytest.raises(InputError, match=sentence):
         Geometry(**PUBLISHED.model_dump() | slip)
+
+
+def test_a_near_field_is_seen_magnified():
+    """The PETRA III P25 scan: 3.65 mm behind the focus, 1.12 m before the detector."""
+    far = Geometry(energy_eV=12658.0, distance=1.12, detector_pixel=55e-6, frame_side=100)
+    near = far.in_near_field(3.65e-3)
+    assert near.magnification == pytest.approx(307.85, rel=1e-5)
+    assert near.object_pixel == pytest.approx(178.66e-9, rel=1e-5)
+    assert near.effective_distance == pytest.approx(3.638e-3, rel=1e-4)
+    assert near.illuminated_field == pytest.approx(100 * near.object_pixel)
+    assert (far.magnification, far.effective_distance) == (1.0, 1.12)
+    assert Geometry.model_validate_json(near.model_dump_json()) == near
+    with pytest.raises(InputError, match=r"focus_to_sample.*metres"):
+        far.in_near_field(3650.0)

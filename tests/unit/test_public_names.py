@@ -24,7 +24,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 @pytest.mark.parametrize("module", ["ptycho_plugin", "ptycho_plugin.cli"])
 def test_importing_brings_no_heavy_library(module):
-    heavy = "bluesky databroker h5py matplotlib numba ophyd pyfftw skimage tiled xraydb"
+    heavy = "bluesky cupy databroker h5py matplotlib numba ophyd pyfftw skimage tiled xraydb"
     code = f"import sys, {module}; print(sorted({set(heavy.split())} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -13,6 +13,12 @@ MEASURED = {
     "ml_offgrid_over_floor",
     "peak_over_exit_waves",
 }
+NEEDS_A_GPU = {
+    "gpu_iterations_per_s_dm",
+    "gpu_iterations_per_s_ml",
+    "gpu_difference_dm",
+    "gpu_difference_ml",
+}
 NEEDS_THE_SCORER = {
     "to_peer_quality_over_floor",
     "phase_error",
@@ -24,7 +30,7 @@ NEEDS_THE_SCORER = {
 
 def test_a_quick_run_names_every_figure_on_its_last_line(tmp_path):
     file = tmp_path / "figures.json"
-    parts = ["--only=speed", "--only=memory", "--only=quality"]
+    parts = ["--only=speed", "--only=gpu", "--only=memory", "--only=quality"]
     files = [f"--shared={tmp_path}", f"--output={file}"]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.engines", "--quick", *parts, *files],
@@ -35,8 +41,9 @@ def test_a_quick_run_names_every_figure_on_its_last_line(tmp_path):
     )
     *table, line = done.stdout.splitlines()
     figures = json.loads(line)
-    assert figures.keys() == MEASURED | NEEDS_THE_SCORER
+    assert figures.keys() == MEASURED | NEEDS_A_GPU | NEEDS_THE_SCORER
     assert all(figures[name] > 0 for name in MEASURED)
     assert all(figures[name] is None for name in NEEDS_THE_SCORER)
+    assert all(figures[name] is None or figures[name] > 0 for name in NEEDS_A_GPU)
     assert f"There is no {tmp_path}/tools/score.py: nothing was scored." in table
     assert json.loads(file.read_text()) == figures

@@ -67,11 +67,48 @@ def test_it_writes_the_result_and_one_line_of_json(ptycho, engine, scan_file, tm
 
 
 def test_options_reach_the_engines(ptycho, engine, scan_file, tmp_path):
-    chosen = ("--difference-map", 7, "--maximum-likelihood", 0, "--probe-modes", 3)
+    chosen = ("--difference-map", 7, "--maximum-likelihood", 0, "--probe-modes", 3, "--device", "cpu")
     assert ptycho("reconstruct", scan_file, "-o", tmp_path / "map.h5", *chosen)[0] == 0
     options = engine[0][1]
     assert (options.difference_map_iterations, options.maximum_likelihood_iterations) == (7, 0)
-    assert options.probe_modes == 3
+    assert (options.probe_modes, options.device) == (3, "cpu")
+
+
+def test_a_recipe_holds_any_option_and_the_command_line_goes_before_it(ptycho, engine, scan_file, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("probe_modes = 2\nslices = 3\nslice_distance = 8e-6\n")
+    chosen = ("--recipe", recipe, "--probe-modes", 4)
+    assert ptycho("reconstruct", scan_file, "-o", tmp_path / "map.h5", *chosen)[0] == 0
+    options = engine[0][1]
+    assert (options.probe_modes, options.slices, options.slice_distance) == (4, 3, 8e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("probe_modes = ", "recipe.toml is no recipe"),
+        ("probes = 2", "ReconstructionOptions has no probes"),
+        ("probe_modes = 0", "probe_modes = 0 cannot be used"),
+        (None, "recipe.toml is no recipe"),
+    ],
+)
+def test_a_bad_recipe_is_one_sentence(ptycho, engine, scan_file, tmp_path, text, sentence):
+    recipe = tmp_path / "recipe.toml"
+    if text is not None:
+        recipe.write_text(text)
+    status, stdout, stderr = ptycho("reconstruct", scan_file, "-o", tmp_path / "map.h5", "--recipe", recipe)
+    assert (status, stdout, engine) == (2, "", [])
+    assert sentence in stderr
+    assert len(stderr.splitlines()) == 1
+
+
+def test_a_near_field_starts_from_the_mean_frame(ptycho, engine, tmp_path, small_scan):
+    write_dataset(tmp_path / "scan.h5", replace(small_scan, probe=None))
+    near = ("--focus-to-sample-mm", 3.65)
+    assert ptycho("reconstruct", tmp_path / "scan.h5", "-o", tmp_path / "map.h5", *near)[0] == 0
+    dataset = engine[0][0]
+    assert dataset.geometry.focus_to_sample == pytest.approx(3.65e-3)
+    assert np.sum(np.abs(dataset.probe) ** 2) == pytest.approx(small_scan.frames.sum() / 12, rel=1e-4)
 
 
 def test_the_file_s_probe_is_the_start(ptycho, engine, scan_file, tmp_path, small_scan):

@@ -34,10 +34,12 @@ def _change(path, name, values):
     positions=hnp.arrays(float, (3, 2), elements=st.floats(0, 0.5)).map(CORNER.__add__),
     probe=st.none() | hnp.arrays(np.complex64, (2, 8, 8), elements=st.just(1 + 2j)),
     energy_eV=st.floats(100, 1e5),
+    focus=st.none() | st.floats(1e-4, 1e-2),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_round_trip(tmp_path, frames, mask, positions, probe, energy_eV):
+def test_round_trip(tmp_path, frames, mask, positions, probe, energy_eV, focus):
     geometry = Geometry(energy_eV=energy_eV, distance=1.9, detector_pixel=75e-6, frame_side=8)
+    geometry = geometry.model_copy(update={"focus_to_sample": focus})
     positions = positions * 2 * geometry.object_pixel
     written = PtychoDataset(frames, positions, mask, geometry, probe)
     path = tmp_path / "scan.h5"

@@ -1,6 +1,7 @@
 """A small scan with a known truth: 32 x 32 px frames, no package simulation involved."""
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.reconstruction import fourier
 from ptycho_plugin.reconstruction.blocks import expected_noise, make_blocks
+from ptycho_plugin.reconstruction.device import find_gpu
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.forward import ForwardModel
-from ptycho_plugin.reconstruction.machine import Processor
+from ptycho_plugin.reconstruction.machine import Namespace, Processor
 
 SIDE = 32
 GEOMETRY = Geometry.from_wavelength(0.2e-9, distance=2.236, detector_pixel=172e-6, frame_side=SIDE)
@@ -106,6 +108,12 @@ def processor():
 def forward(processor):
     """The far field of one slice."""
     return ForwardModel(processor, GEOMETRY)
+
+
+@pytest.fixture(params=["numpy", "array_api_strict", *["cupy"][: find_gpu()[0] is not None]])
+def machine(request):
+    """The machine of every array namespace that runs here."""
+    return Namespace(import_module(request.param))
 
 
 @pytest.fixture

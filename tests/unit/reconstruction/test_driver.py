@@ -116,7 +116,20 @@ def test_any_machine_does(known_scan):
     np.testing.assert_allclose(one.object[one.trusted], other.object[one.trusted], atol=1e-3)
     assert isinstance(other.object, np.ndarray)
     assert other.residual == pytest.approx(one.residual, rel=1e-4)
-    assert other.device == "array_api_strict"
+    assert other.device == "array_api_strict (asked for)"
+
+
+def test_the_options_choose_the_device_and_the_result_says_why(known_scan, monkeypatch):
+    found = []
+
+    def choose(device):
+        found.append(device)
+        return Processor(), "the moon is full"
+
+    monkeypatch.setattr("ptycho_plugin.reconstruction.driver.choose_machine", choose)
+    result = reconstruct(known_scan.dataset(), TINY.model_copy(update={"device": "gpu"}))
+    assert found == ["gpu"]
+    assert result.device == f"{Processor().describe(32)} (the moon is full)"
 
 
 def test_partial_coherence_needs_modes(simulate):
@@ -126,6 +139,8 @@ def test_partial_coherence_needs_modes(simulate):
     one = reconstruct(scan.dataset(frames=blurred), SHORT)
     two = reconstruct(scan.dataset(frames=blurred), SHORT.model_copy(update={"probe_modes": 2}))
     assert two.probe.shape == (2, 32, 32)
+    assert one.mode_powers.tolist() == [1.0]
+    np.testing.assert_allclose(two.mode_powers, 0.5, atol=0.1)
     assert two.residual < 0.3 * one.residual
 
 

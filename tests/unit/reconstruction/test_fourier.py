@@ -87,7 +87,7 @@ def test_processes_that_race_get_one_plan(cache_home):
 
 
 def test_of_two_that_measure_the_first_counts(cache_home, monkeypatch):
-    measure, file = fourier._plans, fourier._wisdom_file(24)
+    measure, file = fourier._plans, fourier.wisdom_file(24)
 
     def and_be_overtaken(side, *effort):
         file.parent.mkdir()
@@ -111,7 +111,7 @@ def test_no_room_for_plans_is_told_and_does_no_harm(cache_home, monkeypatch, cap
 
 
 def test_a_file_without_a_plan_is_named(cache_home):
-    file = fourier._wisdom_file(24)
+    file = fourier.wisdom_file(24)
     file.parent.mkdir()
     file.write_bytes(b"nonsense")
     with pytest.raises(

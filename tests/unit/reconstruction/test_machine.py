@@ -6,11 +6,13 @@ import pytest
 
 from ptycho_plugin.reconstruction.blocks import expected_noise
 from ptycho_plugin.reconstruction.difference_map import DifferenceMap
+from ptycho_plugin.reconstruction.driver import Reconstruction
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.forward import ForwardModel
 from ptycho_plugin.reconstruction.gauge import in_slices, with_more_modes
-from ptycho_plugin.reconstruction.machine import Namespace, Processor
+from ptycho_plugin.reconstruction.machine import Namespace, Processor, namespace_of
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
 
 ITERATIONS = 4
 
@@ -44,13 +46,32 @@ def assert_the_same(found, expected):
 
 @pytest.mark.parametrize("subpixel", [False, True], ids=["on the grid", "between pixels"])
 @pytest.mark.parametrize("noise", ["poisson", "gaussian"])
-def test_machines_agree(simulate, blocks_of, subpixel, noise):
+def test_machines_agree(simulate, blocks_of, machine, subpixel, noise):
     scan = simulate(subpixel=subpixel)
     expected = ran(Processor(), blocks_of, scan, noise)
-    for xp in (np, array_api_strict):
-        found = ran(Namespace(xp), blocks_of, scan, noise)
-        assert all(part.dtype == wanted.dtype for part, wanted in zip(found, expected, strict=True))
-        assert_the_same(found, expected)
+    found = ran(machine, blocks_of, scan, noise)
+    assert all(part.dtype == wanted.dtype for part, wanted in zip(found, expected, strict=True))
+    assert_the_same(found, expected)
+
+
+def test_machines_refine_frames_alike(simulate, machine):
+    dataset = simulate(subpixel=True).dataset()
+    found, expected = (refined(one, dataset) for one in (machine, Processor()))
+    np.testing.assert_allclose(found.positions_px, expected.positions_px, atol=1e-3)
+    np.testing.assert_allclose(found.intensities, expected.intensities, atol=1e-4)
+    assert np.abs(expected.positions - expected.positions_measured).max() > 0.01 * expected.object_pixel
+
+
+def refined(machine, dataset):
+    options = ReconstructionOptions(
+        difference_map_iterations=4,
+        maximum_likelihood_iterations=4,
+        position_tolerance=dataset.geometry.object_pixel,
+        refine_intensities=True,
+    )
+    growing = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, options, machine)
+    growing.add(dataset.intensities(), dataset.positions)
+    return growing.finish()
 
 
 def test_the_order_of_frames_does_not_matter(simulate, blocks_of):
@@ -61,13 +82,13 @@ def test_the_order_of_frames_does_not_matter(simulate, blocks_of):
     assert_the_same(found, ran(Processor(), blocks_of, scan, "poisson"))
 
 
-@pytest.mark.parametrize("machine", [Processor(), Namespace(array_api_strict)])
-def test_a_machine_holds_copies(machine):
-    host = np.ones((2, 2), np.complex64)
-    array = machine.array(host)
-    array[0, 0] = 5
-    assert host[0, 0] == 1
-    assert machine.host(array)[0, 0] == 5
+def test_a_machine_holds_copies(machine, processor):
+    for one in (machine, processor):
+        host = np.ones((2, 2), np.complex64)
+        array = one.array(host)
+        array[0, 0] = 5
+        assert host[0, 0] == 1
+        assert one.host(array)[0, 0] == 5
 
 
 def test_rooms_are_kept_by_name_and_shape():
@@ -80,3 +101,8 @@ def test_rooms_are_kept_by_name_and_shape():
 def test_machines_say_what_their_bits_depend_on():
     assert Processor().describe(32).startswith("cpu, ")
     assert Namespace(array_api_strict).describe(32) == "array_api_strict"
+    assert Namespace(array_api_strict, "gpu, of some kind").describe(32) == "gpu, of some kind"
+
+
+def test_an_array_s_namespace_is_known(machine):
+    assert namespace_of(machine.array(np.zeros(1))) is machine.xp
