@@ -91,7 +91,7 @@ class MaximumLikelihood:
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs, on the host: the waves are made anew in each iteration."""
         machine = self._machine
-        state: dict[str, Any] = {"estimate": self.estimate.state(machine)}
+        state: dict[str, Any] = {"estimate": self.estimate.state(machine), "power": np.array(self._power)}
         if self._last is not None and self._direction is not None:
             state["direction"] = self._direction.state(machine)
             state["steepest"] = self._last.steepest.state(machine)
@@ -100,11 +100,15 @@ class MaximumLikelihood:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where another one's state was taken, on the same blocks."""
-        parts = {name: Estimate.restored(part, self._machine) for name, part in state.items()}
-        self.estimate = parts["estimate"]
-        if "direction" in parts:
-            self._direction = parts["direction"]
-            self._last = Gradient(parts["steepest"], parts["preconditioned"], residual=float("nan"))
+        machine = self._machine
+        self.estimate = Estimate.restored(state["estimate"], machine)
+        self._power = float(state["power"])
+        if "direction" in state:
+            self._direction = Estimate.restored(state["direction"], machine)
+            steepest, preconditioned = (
+                Estimate.restored(state[name], machine) for name in ("steepest", "preconditioned")
+            )
+            self._last = Gradient(steepest, preconditioned, residual=float("nan"))
 
     def gradient(self) -> Gradient:
         """Return the gradient of L with respect to the conjugates of object and probe (equations 7, 8).

@@ -51,14 +51,16 @@ def smooth_noise(rng, shape, cutoff):
     return noise / noise.std()
 
 
-def make_scan(*, photons=1e6, subpixel=False, noise=True, seed=0):
+def make_scan(*, photons=1e6, subpixel=False, noise=True, seed=0, matter=None, curvature=0.04, asymmetry=0.1):
+    """With `matter`, the modulus falls with the phase by that factor; else it goes its own way."""
     rng = np.random.default_rng(seed)
-    object_ = np.exp(
-        1j * 0.3 * smooth_noise(rng, (88, 88), 0.12) - 0.02 * (1 + smooth_noise(rng, (88, 88), 0.1))
-    )
+    phase = 0.3 * smooth_noise(rng, (88, 88), 0.12)
+    modulus = -0.02 * (1 + smooth_noise(rng, (88, 88), 0.1)) if matter is None else matter * phase
+    object_ = np.exp(1j * phase + modulus)
     grid = np.arange(SIDE) - SIDE // 2
     radius2 = grid[:, None] ** 2 + grid**2
-    probe = (np.exp(-radius2 / 60 + 0.04j * radius2) * (1 + 0.1 * grid / SIDE))[None].astype(complex)
+    probe = np.exp(-radius2 / 60 + 1j * curvature * radius2) * (1 + asymmetry * grid / SIDE)
+    probe = probe[None].astype(complex)
     probe *= np.sqrt(photons / np.sum(np.abs(probe) ** 2))
     rows, columns = np.meshgrid(np.arange(4, 54, 5), np.arange(4, 54, 5), indexing="ij")
     positions = np.column_stack([rows.ravel(), columns.ravel()]).astype(float)
@@ -84,7 +86,7 @@ def frame(object_, probe, position):
 
 @pytest.fixture(scope="session")
 def simulate():
-    """The simulation itself: ``simulate(photons=..., subpixel=..., noise=..., seed=...)``."""
+    """The simulation itself: ``simulate(photons=..., subpixel=..., ...)``, see `make_scan`."""
     return make_scan
 
 
