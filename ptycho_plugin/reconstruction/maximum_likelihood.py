@@ -67,6 +67,7 @@ class MaximumLikelihood:
     ) -> None:
         self.estimate = start
         self._smoothness = smoothness
+        self._power = start.probe_power
         self._blocks = blocks
         self._forward = forward
         self._machine = machine = forward.machine
@@ -85,7 +86,7 @@ class MaximumLikelihood:
         self._direction = self._conjugate(gradient)
         self._last = gradient
         moved = self.estimate.plus(self._direction, self._step_length(self._direction))
-        self.estimate = moved.with_probe_power(self.estimate.probe_power)
+        self.estimate = moved.with_probe_power(self._power)
         return gradient.residual
 
     def state(self) -> dict[str, Any]:
