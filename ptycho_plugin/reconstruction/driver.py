@@ -40,6 +40,7 @@ from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, r
 from ptycho_plugin.reconstruction.mean_frame import MeanFrame
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Progress, Result
+from ptycho_plugin.reconstruction.support import probe_support
 
 Report = Callable[[Progress], None]
 State = dict[str, Any]
@@ -99,9 +100,11 @@ class Reconstruction:
             raise InputError("estimate_background: no part of a near-field frame is dark; leave it out")
         self._planned = planned_positions
         self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
+        support = probe_support(probe, self.options.probe_support, geometry.object_pixel)
+        self._support = self._machine.array(support)
         start = Estimate(
             self._machine.array(np.ones((1, *self._field.shape), np.complex64)),
-            self._machine.array(with_more_modes(of_unit_scale(probe), self.options.probe_modes)),
+            self._machine.array(with_more_modes(of_unit_scale(support * probe), self.options.probe_modes)),
         )
         self._start_probe = self._machine.host(start.probe)
         self._good = start
@@ -109,7 +112,9 @@ class Reconstruction:
         self._statistics = MeanFrame(
             self._forward, geometry.frame_side, has_background=self.options.estimate_background
         )
-        self._map = DifferenceMap(start, self._forward)
+        self._map = DifferenceMap(
+            start, self._forward, overlap_tolerance=self.options.overlap_tolerance, support=self._support
+        )
         self._likelihood: MaximumLikelihood | None = None
         self._recipe_from: int | None = None
         self._likelihood_from: int | None = None
@@ -227,6 +232,7 @@ class Reconstruction:
             noise=self.options.noise,
             background=self._statistics.background,
             smoothness=self.options.smoothness,
+            support=self._support,
         )
         self._likelihood_from = len(self._errors)
         return self._likelihood

@@ -53,6 +53,8 @@ class MaximumLikelihood:
         Counts that every pixel has besides.
     smoothness : float
         Weight of the prior.
+    support : array, (row, column), float32, or 1
+        1 where the probe may be, 0 where it stays as it is.
     """
 
     def __init__(
@@ -64,9 +66,11 @@ class MaximumLikelihood:
         noise: NoiseModel = "poisson",
         background: float = 0.0,
         smoothness: float = 0.0,
+        support: Array | float = 1.0,
     ) -> None:
         self.estimate = start
         self._smoothness = smoothness
+        self._support = support
         self._power = start.probe_power
         self._blocks = blocks
         self._forward = forward
@@ -135,7 +139,7 @@ class MaximumLikelihood:
 
         distances, powers = zip(*machine.for_each_share(collect, self._blocks), strict=True)
         sums = Sums(*self._sums.total())
-        steepest = Estimate(+sums.object, forward.summed_probe(sums.probe))
+        steepest = Estimate(+sums.object, self._support * forward.summed_probe(sums.probe))
         if self._smoothness:
             steepest.object[...] += self._smoothness * roughness_gradient(object_)
             sums.illumination[...] += self._smoothness * NEIGHBOURS

@@ -51,7 +51,17 @@ def smooth_noise(rng, shape, cutoff):
     return noise / noise.std()
 
 
-def make_scan(*, photons=1e6, subpixel=False, noise=True, seed=0, matter=None, curvature=0.04, asymmetry=0.1):
+def make_scan(
+    *,
+    photons=1e6,
+    subpixel=False,
+    noise=True,
+    seed=0,
+    matter=None,
+    curvature=0.04,
+    asymmetry=0.1,
+    probe_diameter_px=np.inf,
+):
     """With `matter`, the modulus falls with the phase by that factor; else it goes its own way."""
     rng = np.random.default_rng(seed)
     phase = 0.3 * smooth_noise(rng, (88, 88), 0.12)
@@ -61,6 +71,7 @@ def make_scan(*, photons=1e6, subpixel=False, noise=True, seed=0, matter=None, c
     radius2 = grid[:, None] ** 2 + grid**2
     probe = np.exp(-radius2 / 60 + 1j * curvature * radius2) * (1 + asymmetry * grid / SIDE)
     probe = probe[None].astype(complex)
+    probe *= radius2 <= (probe_diameter_px / 2) ** 2
     probe *= np.sqrt(photons / np.sum(np.abs(probe) ** 2))
     rows, columns = np.meshgrid(np.arange(4, 54, 5), np.arange(4, 54, 5), indexing="ij")
     positions = np.column_stack([rows.ravel(), columns.ravel()]).astype(float)
