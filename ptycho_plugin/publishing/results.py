@@ -15,6 +15,7 @@ from ptycho_plugin.reconstruction.result import Result
 CONTAINER = "reconstructions"
 SPEC = "PtychoReconstruction"
 SCHEMA_VERSION = 1
+Status = Literal["live", "final", "diverged"]
 PACKAGES = (*NUMERICAL_PACKAGES, "bluesky", "tiled")
 
 
@@ -59,14 +60,18 @@ class ResultWriter:
             self._describe(result, "live", {})
             self._write_maps(result)
 
-    def write_final(self, result: Result, md: Mapping[str, Any] | None = None) -> None:
-        """Write everything, then mark the result final.
+    def write_final(
+        self, result: Result, md: Mapping[str, Any] | None = None, status: Status = "final"
+    ) -> None:
+        """Write everything, then mark the result final, or the last good one before a divergence.
 
         Parameters
         ----------
         result : Result
         md : mapping, optional
             What else should be known of it, such as how the run ended.
+        status : "final" or "diverged"
+            What is final is never overwritten.
         """
         with tiled_errors(self._client):
             self._describe(result, "live", md or {})
@@ -80,7 +85,7 @@ class ResultWriter:
             self._put("positions_measured", result.positions_measured, ("frame", "axis"))
             self._put("intensities", result.intensities, ("frame",))
             self._put("error", result.errors, ("iteration",))
-            self._describe(result, "final", md or {})
+            self._describe(result, status, md or {})
 
     def _write_maps(self, result: Result) -> None:
         self._put("phase", result.phase, ("row", "column"))
@@ -93,7 +98,7 @@ class ResultWriter:
         else:
             self._arrays[key] = self._node.write_array(array, key=key, dims=dims)
 
-    def _describe(self, result: Result, status: Literal["live", "final"], md: Mapping[str, Any]) -> None:
+    def _describe(self, result: Result, status: Status, md: Mapping[str, Any]) -> None:
         own = {"run_uid": self._run_uid, "status": status, "provenance": self.provenance(result)}
         metadata = {**own, **_metadata(result), **md}
         if self._node is None:

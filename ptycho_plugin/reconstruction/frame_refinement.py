@@ -98,7 +98,7 @@ class FrameRefinement:
             for block, frames in share:
                 wave = self._far_fields(block, estimate, far)
                 if self._refines_intensities:
-                    growth[frames] = [-g / c for g, c in self._expanded(block, wave, wave, model)]
+                    growth[frames] = [-g / c if c else 0 for g, c in self._expanded(block, wave, wave, model)]
                 if self._tolerance_px:
                     steps[frames] = self._steps(block, wave, estimate, far, model)
 
@@ -123,7 +123,7 @@ class FrameRefinement:
     def _steps(
         self, block: Block, wave: Array, estimate: Estimate, far: Array, model: Model
     ) -> NDArray[np.float64]:
-        """Return each frame's Gauss-Newton step ``(row, column)`` in pixels."""
+        """Return each frame's Gauss-Newton step ``(row, column)`` in pixels, 0 where it tells nothing."""
         changes = [self._change(block, axis, estimate, far) for axis in (0, 1)]
         rows, columns, both = (
             np.array(self._expanded(block, wave, change, model)).T for change in (*changes, sum(changes))
@@ -131,7 +131,7 @@ class FrameRefinement:
         cross = (both[1] - rows[1] - columns[1]) / 2
         curvature = np.moveaxis(np.array([[rows[1], cross], [cross, columns[1]]]), -1, 0)
         slope = np.stack([rows[0], columns[0]], axis=-1)
-        return -np.linalg.solve(curvature, slope[..., None])[..., 0]
+        return -(np.linalg.pinv(curvature, hermitian=True) @ slope[..., None])[..., 0]
 
     def _change(self, block: Block, axis: int, estimate: Estimate, far: Array) -> Array:
         """Return the derivative of the far fields with respect to the positions along an axis."""

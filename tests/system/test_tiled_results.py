@@ -57,6 +57,7 @@ def test_the_map_grows_in_place_and_everything_comes_at_the_end(
     assert client.object_pixel == result.object_pixel
     assert client.r_factor == pytest.approx(result.residual)
     assert client.metadata["frames"] == len(small_scan)
+    assert client.metadata["provenance"]["source"] == {"run_uid": client.metadata["run_uid"]}
     assert client.metadata["provenance"]["options"] == OPTIONS.model_dump(mode="json")
     assert {"tiled", "bluesky", "numpy"} <= client.metadata["provenance"]["packages"].keys()
     assert client.metadata["run"]["exit_status"] == "success"
