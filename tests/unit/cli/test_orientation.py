@@ -1,31 +1,9 @@
 import json
-import sys
 
 import pytest
 
-from ptycho_plugin import cli
-from ptycho_plugin.io import write_dataset
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign
 from ptycho_plugin.reconstruction.orientation_evidence import FoundOrientation
-
-
-@pytest.fixture
-def scan_file(tmp_path, small_scan):
-    write_dataset(tmp_path / "scan.h5", small_scan)
-    return tmp_path / "scan.h5"
-
-
-@pytest.fixture
-def ptycho(monkeypatch, capsys):
-    """Run the command line; return its exit status, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ptycho", "orientation", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        return exit_.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture
@@ -52,7 +30,7 @@ def search(monkeypatch):
 
 
 def test_it_prints_the_verdict_and_one_line_of_json(ptycho, search, scan_file):
-    status, stdout, stderr = ptycho(scan_file)
+    status, stdout, stderr = ptycho("orientation", scan_file)
     assert (status, stderr) == (0, "")
     verdict, answer = stdout.splitlines()
     assert json.loads(answer)["verdict"] == verdict
@@ -61,15 +39,14 @@ def test_it_prints_the_verdict_and_one_line_of_json(ptycho, search, scan_file):
 
 
 def test_options_reach_the_search(ptycho, search, scan_file):
-    assert (
-        ptycho(scan_file, "--position-sign", "sample", "--no-denser-is-more-negative", "--frames", 60)[0] == 0
-    )
+    chosen = ("--position-sign", "sample", "--no-denser-is-more-negative", "--frames", 60)
+    assert ptycho("orientation", scan_file, *chosen)[0] == 0
     assert search[0][1] == {
         "position_sign": PositionSign.SAMPLE,
         "denser_is_more_negative": False,
         "frames": 60,
     }
-    ptycho(scan_file)
+    ptycho("orientation", scan_file)
     assert search[1][1] == {"position_sign": None, "denser_is_more_negative": True, "frames": 100}
 
 
@@ -78,7 +55,7 @@ def test_options_reach_the_search(ptycho, search, scan_file):
     [("scan.h5", "12 frames do not tell the orientation"), ("none.h5", "is not a file")],
 )
 def test_a_mistake_is_one_sentence(ptycho, scan_file, name, message):
-    status, stdout, stderr = ptycho(scan_file.with_name(name))
+    status, stdout, stderr = ptycho("orientation", scan_file.with_name(name))
     assert (status, stdout) == (2, "")
     assert stderr.startswith("ptycho: ")
     assert message in stderr

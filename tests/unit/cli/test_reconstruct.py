@@ -1,12 +1,10 @@
 import json
-import sys
 from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 
-from ptycho_plugin import cli
 from ptycho_plugin.errors import DivergenceError
 from ptycho_plugin.io import write_dataset
 from ptycho_plugin.reconstruction.result import Progress
@@ -24,25 +22,6 @@ def engine(monkeypatch, small_result):
 
     monkeypatch.setattr("ptycho_plugin.reconstruction.driver.reconstruct", reconstruct)
     return calls
-
-
-@pytest.fixture
-def scan_file(tmp_path, small_scan):
-    write_dataset(tmp_path / "scan.h5", small_scan)
-    return tmp_path / "scan.h5"
-
-
-@pytest.fixture
-def ptycho(monkeypatch, capsys):
-    """Run the command line; return its exit status, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ptycho", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        return exit_.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 def test_it_writes_the_result_and_one_line_of_json(ptycho, engine, scan_file, tmp_path):
