@@ -71,7 +71,7 @@ class ResultWriter:
         md : mapping, optional
             What else should be known of it, such as how the run ended.
         status : "final" or "diverged"
-            What is final is never overwritten.
+            What is final is never overwritten; what diverged is replaced.
         """
         with tiled_errors(self._client):
             self._describe(result, "live", md or {})
@@ -107,13 +107,15 @@ class ResultWriter:
 
     def _own_node(self, metadata: dict[str, Any]) -> Any:
         parent = child(self._client, CONTAINER)
-        if self._run_uid not in parent:
-            return parent.create_container(self._run_uid, metadata=metadata, specs=[SPEC])
-        node = parent[self._run_uid]
-        if node.metadata["status"] == "final":
-            raise PublishingError(f"{node.uri} is final: remove it there to reconstruct the run again")
-        self._arrays = dict(node.items())  # of a worker that did not come to its end
-        return node
+        if self._run_uid in parent:
+            node = parent[self._run_uid]
+            if node.metadata["status"] == "final":
+                raise PublishingError(f"{node.uri} is final: remove it there to reconstruct the run again")
+            if node.metadata["status"] == "live":
+                self._arrays = dict(node.items())  # of a worker that did not come to its end
+                return node
+            node.delete(recursive=True, external_only=False)  # its arrays have other lengths
+        return parent.create_container(self._run_uid, metadata=metadata, specs=[SPEC])
 
 
 def _metadata(result: Result) -> dict[str, Any]:

@@ -73,3 +73,18 @@ def test_an_unfinished_result_is_taken_over_and_a_final_one_is_not(
     np.testing.assert_array_equal(tiled["reconstructions"]["again"].phase, result.phase)
     with pytest.raises(PublishingError, match="is final"):
         ResultWriter(tiled, "again").write_live(result)
+
+
+def test_a_diverged_result_says_so_and_another_one_may_take_its_place(
+    tiled: Any, engine: Reconstruction
+) -> None:
+    ResultWriter(tiled, "diverged").write_final(engine.result(), {"error": "it diverged"}, "diverged")
+    client = tiled["reconstructions"]["diverged"]
+    assert (client.status, client.metadata["error"]) == ("diverged", "it diverged")
+    assert len(client.error) == 1
+    result = engine.finish()
+    ResultWriter(tiled, "diverged").write_final(result)
+    client = tiled["reconstructions"]["diverged"]
+    assert client.status == "final"
+    np.testing.assert_array_equal(client.error, result.errors)
+    assert "error" not in client.metadata
