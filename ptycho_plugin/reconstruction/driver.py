@@ -96,8 +96,8 @@ class Reconstruction:
         self.geometry = geometry
         self.options = options or ReconstructionOptions()
         self._machine, self._why = (machine, ASKED_FOR) if machine else choose_machine(self.options.device)
-        if self.options.estimate_background and geometry.focus_to_sample is not None:
-            raise InputError("estimate_background: no part of a near-field frame is dark; leave it out")
+        if geometry.focus_to_sample is not None:
+            _check_near_field(self.options)
         self._planned = planned_positions
         self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
         support = probe_support(probe, self.options.probe_support, geometry.object_pixel)
@@ -416,3 +416,10 @@ def started(dataset: PtychoDataset, options: ReconstructionOptions | None = None
     reconstruction = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, options)
     reconstruction.add(dataset.intensities(), dataset.positions)
     return reconstruction
+
+
+def _check_near_field(options: ReconstructionOptions) -> None:
+    if options.estimate_background:
+        raise InputError("estimate_background: no part of a near-field frame is dark; leave it out")
+    if options.position_tolerance > 0:
+        raise InputError("position_tolerance: positions are refined in the far field only; leave it out")

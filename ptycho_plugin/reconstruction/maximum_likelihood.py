@@ -130,10 +130,10 @@ class MaximumLikelihood:
             for block in share:
                 probes = forward.probes(block, self.estimate, far_probe)
                 incoming = forward.exit_waves(block, probes, object_, block.exit_waves)
-                far = forward.detector.forth(block.exit_waves)
+                far = forward.to_detector(block, block.exit_waves)
                 slope = machine.room("slope", far.shape)
                 distance += machine.primitives.compare(far, block.amplitudes, *self.model, slope)
-                forward.collect(block, forward.detector.back(slope), incoming, object_, sums)
+                forward.collect(block, forward.to_sample(block, slope), incoming, object_, sums)
                 power += block.power
             return distance, power
 
@@ -180,7 +180,7 @@ class MaximumLikelihood:
                 incoming = forward.entering(block, probes, object_)
                 forward.change_of_exit_waves(block, incoming, steps, object_, direction.object, change)
                 slope_here, curvature_here = machine.primitives.expand(
-                    block.exit_waves, forward.detector.forth(change), block.amplitudes, *self.model
+                    block.exit_waves, forward.to_detector(block, change), block.amplitudes, *self.model
                 )
                 slope += slope_here
                 curvature += curvature_here
