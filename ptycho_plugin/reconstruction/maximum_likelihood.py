@@ -11,6 +11,7 @@ an analytic line search. A prior for a smooth object may be added: see `smoothne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -84,12 +85,15 @@ class MaximumLikelihood:
     def step(self) -> float:
         """Take one iteration; return R of the estimate before it.
 
-        R = sqrt(sum (sqrt(I) - sqrt(n))^2 / sum n) over measured pixels.
+        R = sqrt(sum (sqrt(I) - sqrt(n))^2 / sum n) over measured pixels; not a number where no step of
+        finite length was found, and none was taken.
         """
         gradient = self.gradient()
         self._direction = self._conjugate(gradient)
         self._last = gradient
         moved = self.estimate.plus(self._direction, self._step_length(self._direction))
+        if not math.isfinite(moved.probe_power):
+            return math.nan
         self.estimate = moved.with_probe_power(self._power)
         return gradient.residual
 
