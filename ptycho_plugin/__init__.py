@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ptycho_plugin.publishing.server import LocalTiledServer
     from ptycho_plugin.reconstruction.driver import reconstruct
     from ptycho_plugin.reconstruction.options import ReconstructionOptions
+    from ptycho_plugin.reconstruction.orientation_search import find_orientation
     from ptycho_plugin.trajectory import ConcentricRings
 
 _HOME = {
@@ -43,6 +44,7 @@ _HOME = {
     "background_frames": "plans",
     "dataset_from_tiled": "publishing.raw",
     "find_beam_centre": "plans",
+    "find_orientation": "reconstruction.orientation_search",
     "probe_calibration": "plans",
     "ptycho_scan": "plans",
     "raw_run_writer": "callbacks",
@@ -65,6 +67,7 @@ __all__ = [
     "background_frames",
     "dataset_from_tiled",
     "find_beam_centre",
+    "find_orientation",
     "probe_calibration",
     "ptycho_scan",
     "raw_run_writer",

@@ -1,5 +1,7 @@
 """The errors a user can act on: one sentence that names the thing, the value and the remedy."""
 
+from typing import Any
+
 
 class PtychoError(Exception):
     """Base of every error raised at the package's border.
@@ -23,3 +25,18 @@ class PublishingError(PtychoError, RuntimeError):
 
 class ReconstructionError(PtychoError, RuntimeError):
     """An engine that diverged or was given data it cannot use."""
+
+
+class DivergenceError(ReconstructionError):
+    """An engine that diverged.
+
+    Parameters
+    ----------
+    message : str
+    last_good : Result
+        Of the last iteration that did not: what `Reconstruction.result` gives from then on.
+    """
+
+    def __init__(self, message: str, last_good: Any = None) -> None:
+        super().__init__(message)
+        self.last_good = last_good

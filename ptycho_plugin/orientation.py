@@ -65,6 +65,26 @@ class DetectorOrientation(StrEnum):
         raw = np.flip(frames, self.flipped_axes)
         return np.swapaxes(raw, -2, -1) if self.transposes else raw
 
+    def about_beam(self, crops: NDArray[Any]) -> NDArray[Any]:
+        """Return square crops ``(..., row, column)`` turned about the beam, ``[side//2, side//2]``.
+
+        For crops that cannot be taken anew (see `crop_window`). On an even side the first row or
+        column has no opposite inside the crop, and stays the first: a transform's highest frequency
+        is its own opposite.
+        """
+        return np.roll(self.to_scattering(crops), 1 - crops.shape[-1] % 2, self.flipped_axes)
+
+    def followed_by(self, other: DetectorOrientation) -> DetectorOrientation:
+        """Return the one orientation that does what this and then the other does."""
+        transposes = self.transposes != other.transposes
+        flipped = {-3 - axis if other.transposes else axis for axis in self.flipped_axes}
+        flipped ^= set(other.flipped_axes)
+        return next(
+            orientation
+            for orientation in DetectorOrientation
+            if orientation.transposes == transposes and set(orientation.flipped_axes) == flipped
+        )
+
 
 class PositionSign(StrEnum):
     """How the stage's ``(row, column)`` reading relates to the probe's place on the object."""

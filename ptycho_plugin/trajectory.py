@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from math import ceil, hypot, pi
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ptycho_plugin.checked_model import CheckedModel
 
 BOUND_TOLERANCE_UM = 1e-9
 """Two points of the published scan lie exactly on its bound, and belong to it."""
+
+MOST_POINTS = 100_000
+"""Of a scan: more have a wrong unit behind them."""
 
 Micrometres = Annotated[float, Field(json_schema_extra={"units": "um"})]
 
@@ -29,6 +32,18 @@ class ConcentricRings(CheckedModel):
     points_first_ring: Annotated[int, Field(ge=3)] = 5
     height_um: Annotated[float, Field(gt=0, json_schema_extra={"units": "um"})] = 4.0
     width_um: Annotated[float, Field(gt=0, json_schema_extra={"units": "um"})] = 4.0
+
+    @model_validator(mode="after")
+    def _points_can_be_counted(self) -> Self:
+        density = self.points_first_ring / (2 * pi * self.radial_step_um**2)
+        points = density * self.height_um * self.width_um
+        if points > MOST_POINTS:
+            raise ValueError(
+                f"{self.height_um:g} x {self.width_um:g} um in steps of radial_step_um = "
+                f"{self.radial_step_um:g} um are about {points:.2g} points, {MOST_POINTS:,} is the limit: "
+                "is the step in micrometres?"
+            )
+        return self
 
     def offsets_um(self) -> NDArray[np.float64]:
         """Return the points ``(point, 2)`` as ``(row, column)`` offsets from the centre."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ptycho_plugin.cli.bars import ReconstructionBar, progress_bars
-from ptycho_plugin.errors import InputError
+from ptycho_plugin.errors import DivergenceError, InputError, ReconstructionError
 from ptycho_plugin.reconstruction.options import Device, ReconstructionOptions
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def reconstruct_scan(
     """Reconstruct a recorded scan, from a file or from Tiled.
 
     Options and defaults are the same for both: the recipe that a run was taken with is not looked at.
+    Where an engine diverges there is no output, but its last good state in map.diverged.h5 beside it.
 
     Example: ptycho reconstruct scan.h5 -o map.h5
 
@@ -127,18 +128,23 @@ def reconstruct_scan(
     dataset = _with_start_probe(dataset, zone_plate)
     for remark in dataset.remarks:
         print(f"ptycho: {source}: {remark}", file=sys.stderr)
-    with progress_bars() as bars:
-        bar = ReconstructionBar(bars)
-        if checkpoint is None:
-            result = reconstruct(dataset, options, bar)
-        else:
-            result = _with_checkpoint(checkpoint, dataset, options, origin, bar)
     made_by = provenance(
         options=options.model_dump(mode="json"),
         frames=(0, len(dataset)),
         command=_without_key(sys.argv, tiled),
         source=origin,
     )
+    try:
+        with progress_bars() as bars:
+            bar = ReconstructionBar(bars)
+            if checkpoint is None:
+                result = reconstruct(dataset, options, bar)
+            else:
+                result = _with_checkpoint(checkpoint, dataset, options, origin, bar)
+    except DivergenceError as error:
+        kept = output.with_name(f"{output.stem}.diverged{output.suffix}")
+        write_result(kept, error.last_good, made_by | {"error": str(error)})
+        raise ReconstructionError(f"{error}; the last good state is in {kept}") from None
     write_result(output, result, made_by)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)

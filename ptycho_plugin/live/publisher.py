@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.errors import DivergenceError, PublishingError
 from ptycho_plugin.io import write_result
-from ptycho_plugin.publishing.results import ResultWriter, result_provenance
+from ptycho_plugin.publishing.results import ResultWriter, Status
 from ptycho_plugin.reconstruction.result import Result
 
 logger = logging.getLogger(__name__)
@@ -63,8 +63,8 @@ class Publisher:
         self._write_live(result())
         self._due = time.monotonic() + self._pause
 
-    def finish(self, result: Result, md: Mapping[str, Any]) -> str:
-        """Write the final result and return its path in Tiled.
+    def finish(self, result: Result, md: Mapping[str, Any], status: Status = "final") -> str:
+        """Write the final result, or the last good one, and return its path in Tiled.
 
         Raises
         ------
@@ -72,13 +72,21 @@ class Publisher:
             If it cannot be written there; the sentence names the file that holds it.
         """
         try:
-            self._writer.write_final(result, md)
+            self._writer.write_final(result, md, status)
         except Exception as error:  # whatever it is, the result must not be lost
             path = self._folder / RESULT_FILE
-            write_result(path, result, result_provenance(result))
+            write_result(path, result, self._writer.provenance(result))
             reason = error if isinstance(error, PublishingError) else repr(error)
-            raise PublishingError(f"{reason}; the final result is in {path}") from error
+            raise PublishingError(f"{reason}; the {status} result is in {path}") from error
         return self._writer.path
+
+    def keep(self, error: DivergenceError) -> str:
+        """Write the last good result before a divergence; return a sentence that says where it is."""
+        try:
+            path = self.finish(error.last_good, {"error": str(error)}, "diverged")
+        except PublishingError as refusal:
+            return str(refusal)
+        return f"the last good state is in Tiled, {path}"
 
     def _write_live(self, result: Result) -> None:
         try:

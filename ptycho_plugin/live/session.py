@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.errors import DivergenceError, ReconstructionError
 from ptycho_plugin.live.join import RunDocuments
 from ptycho_plugin.live.publisher import Publisher
 from ptycho_plugin.measurement import planned_positions
@@ -84,7 +86,8 @@ class Session:
 
     def iterate(self) -> None:
         """Do one iteration on the frames so far, and show the map if it is time."""
-        error = self._engine.iterate()
+        with self._keeping_the_last_good():
+            error = self._engine.iterate()
         self._iterations += 1
         self._tell(Progress("live", self._iterations, 0, self._engine.frames, error))
 
@@ -99,10 +102,12 @@ class Session:
         Raises
         ------
         PtychoError
-            If the engine fails, or Tiled does not take result or probe.
+            If the engine fails, or Tiled does not take result or probe. What was good before an engine
+            diverged is published all the same.
         """
         counts = {**counts, "outside": self._outside}
-        result = self._engine.finish(self._tell)
+        with self._keeping_the_last_good():
+            result = self._engine.finish(self._tell)
         status = (self._run.stop or {}).get("exit_status", "abort")
         path = self._publisher.finish(result, {"run": {"exit_status": status, **counts}})
         self._report(
@@ -116,6 +121,13 @@ class Session:
         )
         if self._run.scan.purpose == "probe_calibration" and status == "success":
             self._keep_probe(result)
+
+    @contextmanager
+    def _keeping_the_last_good(self) -> Iterator[None]:
+        try:
+            yield
+        except DivergenceError as error:
+            raise ReconstructionError(f"{error}; {self._publisher.keep(error)}") from error
 
     def _keep_probe(self, result: Result) -> None:
         if not result.residual <= LARGEST_PROBE_R:  # also where it is not a number

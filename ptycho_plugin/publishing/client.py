@@ -20,7 +20,7 @@ class PtychoReconstruction(Container):
     """A reconstruction in Tiled; every array is read when it is asked for.
 
     Tiled makes it of a container with the spec of this name. During a scan there are ``phase``,
-    ``amplitude`` and ``trusted`` only, and they change; once ``status`` is "final" there is everything.
+    ``amplitude`` and ``trusted`` only, and they change; then there is everything.
     What is not there yet is refused with `PublishingError`.
     """
 
@@ -32,7 +32,7 @@ class PtychoReconstruction(Container):
 
     @property
     def status(self) -> str:
-        """``"live"`` while it grows, ``"final"`` when it is done."""
+        """``"live"`` while it grows, ``"final"`` when done, ``"diverged"`` where it could get no farther."""
         return str(self.metadata["status"])
 
     @property

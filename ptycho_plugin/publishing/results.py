@@ -15,6 +15,7 @@ from ptycho_plugin.reconstruction.result import Result
 CONTAINER = "reconstructions"
 SPEC = "PtychoReconstruction"
 SCHEMA_VERSION = 1
+Status = Literal["live", "final", "diverged"]
 PACKAGES = (*NUMERICAL_PACKAGES, "bluesky", "tiled")
 
 
@@ -44,20 +45,33 @@ class ResultWriter:
         """Where the result is, below the tree's root."""
         return f"{CONTAINER}/{self._run_uid}"
 
+    def provenance(self, result: Result) -> dict[str, Any]:
+        """Return what made a result, and of which run, as JSON values."""
+        return provenance(
+            options=result.options.model_dump(mode="json"),
+            frames=(0, len(result.positions)),
+            source={"run_uid": self._run_uid},
+            packages=PACKAGES,
+        )
+
     def write_live(self, result: Result) -> None:
         """Show the map so far."""
         with tiled_errors(self._client):
             self._describe(result, "live", {})
             self._write_maps(result)
 
-    def write_final(self, result: Result, md: Mapping[str, Any] | None = None) -> None:
-        """Write everything, then mark the result final.
+    def write_final(
+        self, result: Result, md: Mapping[str, Any] | None = None, status: Status = "final"
+    ) -> None:
+        """Write everything, then mark the result final, or the last good one before a divergence.
 
         Parameters
         ----------
         result : Result
         md : mapping, optional
             What else should be known of it, such as how the run ended.
+        status : "final" or "diverged"
+            What is final is never overwritten; what diverged is replaced.
         """
         with tiled_errors(self._client):
             self._describe(result, "live", md or {})
@@ -71,7 +85,7 @@ class ResultWriter:
             self._put("positions_measured", result.positions_measured, ("frame", "axis"))
             self._put("intensities", result.intensities, ("frame",))
             self._put("error", result.errors, ("iteration",))
-            self._describe(result, "final", md or {})
+            self._describe(result, status, md or {})
 
     def _write_maps(self, result: Result) -> None:
         self._put("phase", result.phase, ("row", "column"))
@@ -84,27 +98,24 @@ class ResultWriter:
         else:
             self._arrays[key] = self._node.write_array(array, key=key, dims=dims)
 
-    def _describe(self, result: Result, status: Literal["live", "final"], md: Mapping[str, Any]) -> None:
-        metadata = {"run_uid": self._run_uid, "status": status, **_metadata(result), **md}
+    def _describe(self, result: Result, status: Status, md: Mapping[str, Any]) -> None:
+        own = {"run_uid": self._run_uid, "status": status, "provenance": self.provenance(result)}
+        metadata = {**own, **_metadata(result), **md}
         if self._node is None:
             self._node = self._own_node(metadata)
         self._node.update_metadata(metadata, drop_revision=True)
 
     def _own_node(self, metadata: dict[str, Any]) -> Any:
         parent = child(self._client, CONTAINER)
-        if self._run_uid not in parent:
-            return parent.create_container(self._run_uid, metadata=metadata, specs=[SPEC])
-        node = parent[self._run_uid]
-        if node.metadata["status"] == "final":
-            raise PublishingError(f"{node.uri} is final: remove it there to reconstruct the run again")
-        self._arrays = dict(node.items())  # of a worker that did not come to its end
-        return node
-
-
-def result_provenance(result: Result) -> dict[str, Any]:
-    """Return what made a result, as JSON values."""
-    options = result.options.model_dump(mode="json")
-    return provenance(options=options, frames=(0, len(result.positions)), packages=PACKAGES)
+        if self._run_uid in parent:
+            node = parent[self._run_uid]
+            if node.metadata["status"] == "final":
+                raise PublishingError(f"{node.uri} is final: remove it there to reconstruct the run again")
+            if node.metadata["status"] == "live":
+                self._arrays = dict(node.items())  # of a worker that did not come to its end
+                return node
+            node.delete(recursive=True, external_only=False)  # its arrays have other lengths
+        return parent.create_container(self._run_uid, metadata=metadata, specs=[SPEC])
 
 
 def _metadata(result: Result) -> dict[str, Any]:
@@ -120,5 +131,4 @@ def _metadata(result: Result) -> dict[str, Any]:
         "geometry": result.geometry.model_dump(mode="json"),
         "seconds": result.seconds,
         "device": result.device,
-        "provenance": result_provenance(result),
     }

@@ -72,7 +72,12 @@ class LocalTiledServer:
         return client
 
     def __enter__(self) -> LocalTiledServer:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PublishingError(
+                f"{self.directory} cannot hold a server's files: {error.strerror}"
+            ) from None
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ptycho_plugin.publishing.server"],

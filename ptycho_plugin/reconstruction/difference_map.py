@@ -6,6 +6,9 @@ Pi_O). One iteration with beta = 1 (their equation 9) is
 
     psi <- psi + Pi_F(2 Pi_O(psi) - psi) - Pi_O(psi).
 
+Pi_O has no closed form: object and probe are found in turn, each from the other (their equations 6 and
+7), from those of the last iteration on.
+
 Photon noise sets the two sets apart. Without more, the iterate then runs off along the gap, a
 little farther with every iteration, and takes object and probe with it. So Pi_F asks only for
 agreement within the noise: the amplitudes' squared distance to the measured ones shrinks to
@@ -15,6 +18,7 @@ Giewekemeyer et al., PNAS 107, 529 (2010), supplement).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from ptycho_plugin.reconstruction.blocks import Block
-from ptycho_plugin.reconstruction.estimate import Estimate, Totals
+from ptycho_plugin.reconstruction.estimate import Estimate, Totals, inner
 from ptycho_plugin.reconstruction.forward import ForwardModel
 from ptycho_plugin.reconstruction.machine import Array
 
@@ -30,6 +34,8 @@ FLOOR = 1e-3
 """Share of the largest illumination that regularises a division by the illumination."""
 LEAK = 0.05
 """Of what is not lit, each iteration."""
+MOST_PASSES = 10
+"""Of object and probe in one iteration."""
 
 
 class DifferenceMap:
@@ -40,11 +46,24 @@ class DifferenceMap:
     start : Estimate
         Of one slice.
     forward : ForwardModel
+    overlap_tolerance : float
+        Passes over object and probe end when the probe changes by less than this share of its norm.
+    support : array, (row, column), float32, or 1
+        1 where the probe may be, 0 where it is zero.
     """
 
-    def __init__(self, start: Estimate, forward: ForwardModel) -> None:
+    def __init__(
+        self,
+        start: Estimate,
+        forward: ForwardModel,
+        *,
+        overlap_tolerance: float = math.inf,
+        support: Array | float = 1.0,
+    ) -> None:
         self.estimate = start
         self._forward = forward
+        self._tolerance = overlap_tolerance
+        self._support = support
         self._machine = machine = forward.machine
         self._power = 0.0
         self._blocks: list[Block] = []
@@ -66,15 +85,13 @@ class DifferenceMap:
         self._set_power(power)
         forward, far = self._forward, self._forward.probe_far(self.estimate)
 
-        def enter(number: int, share: Sequence[Block]) -> None:
-            sums = self._cleared(number)
+        def enter(_: int, share: Sequence[Block]) -> None:
             for block in share:
                 probes = forward.probes(block, self.estimate, far)
                 forward.exit_waves(block, probes, self.estimate.object, block.exit_waves)
-                self._machine.primitives.to_object(block.exit_waves, probes, block.corners, *sums)
 
         self._machine.for_each_share(enter, blocks)
-        overlap, illumination = self._object_sums.total()
+        overlap, illumination = self._overlap_of(blocks, self.estimate)
         self._overlap += overlap
         self._illumination += illumination
         self._blocks.extend(blocks)
@@ -88,9 +105,8 @@ class DifferenceMap:
             ||Pi_F(2 Pi_O psi - psi) - Pi_O psi|| / ||measured amplitudes||: how far the two sets
             still are from one another.
         """
-        object_ = self._nearest_object()
-        probe = self._nearest_probe(object_) if update_probe else self.estimate.probe
-        self.estimate = Estimate(object_, probe).with_probe_power(self._power)
+        nearest = self._nearest() if update_probe else replace(self.estimate, object=self._nearest_object())
+        self.estimate = nearest.with_probe_power(self._power)
         return self._reflect()
 
     def state(self) -> dict[str, Any]:
@@ -121,6 +137,32 @@ class DifferenceMap:
         self.estimate = replace(self.estimate, probe=self.estimate.probe * factor)
         self._power = power
 
+    def _nearest(self) -> Estimate:
+        """Return Pi_O(psi): equations 6 and 7 in turn, until the probe settles."""
+        object_ = self._nearest_object()
+        last, probe = self.estimate.probe, self._nearest_probe(object_)
+        for _ in range(MOST_PASSES - 1):
+            if _relative_change(last, probe) <= self._tolerance:
+                break
+            overlap = self._overlap_of(self._blocks, Estimate(object_, probe))
+            self._overlap[...], self._illumination[...] = overlap
+            object_ = self._nearest_object()
+            last, probe = probe, self._nearest_probe(object_)
+        return Estimate(object_, probe)
+
+    def _overlap_of(self, blocks: Sequence[Block], estimate: Estimate) -> list[Array]:
+        """Return sum_j conj(P_j) psi_j and sum_j |P_j|^2."""
+        forward, far = self._forward, self._forward.probe_far(estimate)
+
+        def collect(number: int, share: Sequence[Block]) -> None:
+            sums = self._cleared(number)
+            for block in share:
+                probes = forward.probes(block, estimate, far)
+                self._machine.primitives.to_object(block.exit_waves, probes, block.corners, *sums)
+
+        self._machine.for_each_share(collect, blocks)
+        return self._object_sums.total()
+
     def _nearest_object(self) -> Array:
         """Return O = sum_j conj(P_j) psi_j / sum_j |P_j|^2 (equation 6), 1 where there is no light.
 
@@ -142,7 +184,9 @@ class DifferenceMap:
         self._machine.for_each_share(project, self._blocks)
         sums, transmission = self._probe_sums.total()
         floor = FLOOR * float(self._machine.xp.max(transmission))
-        return self._forward.summed_probe(sums) / self._machine.xp.maximum(transmission, floor)
+        return (
+            self._support * self._forward.summed_probe(sums) / self._machine.xp.maximum(transmission, floor)
+        )
 
     def _reflect(self) -> float:
         """Move the exit waves, and collect the overlap sums of the next iteration on the way."""
@@ -171,3 +215,8 @@ class DifferenceMap:
     def _cleared(self, share: int) -> list[Array]:
         """Return the sums of a share of the work, of the one slice, set to zero."""
         return [total[0, ...] for total in self._object_sums.cleared(share)]
+
+
+def _relative_change(before: Array, after: Array) -> float:
+    change = after - before
+    return (inner(change, change) / inner(before, before)) ** 0.5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.dataset import PtychoDataset
-from ptycho_plugin.errors import InputError, ReconstructionError
+from ptycho_plugin.errors import DivergenceError, InputError, ReconstructionError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.reconstruction.blocks import (
     Block,
@@ -23,17 +22,25 @@ from ptycho_plugin.reconstruction.blocks import (
     restored_blocks,
 )
 from ptycho_plugin.reconstruction.device import ASKED_FOR, choose_machine
+from ptycho_plugin.reconstruction.diagnosis import Evidence, likely_cause
 from ptycho_plugin.reconstruction.difference_map import DifferenceMap
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.field import Field
 from ptycho_plugin.reconstruction.forward import ForwardModel
 from ptycho_plugin.reconstruction.frame_refinement import FrameRefinement
-from ptycho_plugin.reconstruction.gauge import in_slices, with_more_modes, with_orthogonal_modes, without_ramp
+from ptycho_plugin.reconstruction.gauge import (
+    in_slices,
+    of_unit_scale,
+    with_more_modes,
+    with_orthogonal_modes,
+    without_ramp,
+)
 from ptycho_plugin.reconstruction.machine import Machine
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, noise_model, residual_of
 from ptycho_plugin.reconstruction.mean_frame import MeanFrame
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Progress, Result
+from ptycho_plugin.reconstruction.support import probe_support
 
 Report = Callable[[Progress], None]
 State = dict[str, Any]
@@ -47,6 +54,8 @@ ITERATIONS_PER_EXPANSION = 5
 """Maximum likelihood: how long the curvatures along frames' ways serve its preconditioner."""
 ITERATIONS_PER_REFINEMENT = 2
 """Maximum likelihood: object and probe settle between two refinements of the frames' intensities."""
+LARGEST_ERROR = 10.0
+"""Of an iteration. No light at all leaves 1; poor starts on poor data leave up to 1.2."""
 NOT_YET = -1
 """In a state: what has not begun."""
 
@@ -69,7 +78,7 @@ class Reconstruction:
     Raises
     ------
     InputError
-        If a background is to be estimated in the near field.
+        If the start probe is empty, or a background is to be estimated in the near field.
     ReconstructionError
         If the scan is larger than any.
 
@@ -97,15 +106,21 @@ class Reconstruction:
             raise InputError("estimate_background: no part of a near-field frame is dark; leave it out")
         self._planned = planned_positions
         self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
+        support = probe_support(probe, self.options.probe_support, geometry.object_pixel)
+        self._support = self._machine.array(support)
         start = Estimate(
             self._machine.array(np.ones((1, *self._field.shape), np.complex64)),
-            self._machine.array(with_more_modes(probe, self.options.probe_modes)),
+            self._machine.array(with_more_modes(of_unit_scale(support * probe), self.options.probe_modes)),
         )
+        self._start_probe = self._machine.host(start.probe)
+        self._good = start
         self._forward = ForwardModel(self._machine, geometry, self.options.slice_distance)
         self._statistics = MeanFrame(
             self._forward, geometry.frame_side, has_background=self.options.estimate_background
         )
-        self._map = DifferenceMap(start, self._forward)
+        self._map = DifferenceMap(
+            start, self._forward, overlap_tolerance=self.options.overlap_tolerance, support=self._support
+        )
         self._likelihood: MaximumLikelihood | None = None
         self._recipe_from: int | None = None
         self._likelihood_from: int | None = None
@@ -174,13 +189,15 @@ class Reconstruction:
 
         Raises
         ------
+        DivergenceError
+            If it diverges.
         ReconstructionError
-            If it diverges, or the maximum-likelihood part has begun.
+            If the maximum-likelihood part has begun.
         """
         self._refuse_when_done()
-        with self._timed():
+        with self._engine_at_work():
             error = self._map.step(update_probe=len(self._errors) >= self.options.probe_update_starts)
-            self._recorded(error, "difference map")
+            self._recorded(error, "difference map", self._map.estimate)
             if self._refines_early:
                 self._frame_refinement().find_positions(self._map.estimate, self._model)
         return error
@@ -192,8 +209,10 @@ class Reconstruction:
 
         Raises
         ------
+        DivergenceError
+            If an engine diverges.
         ReconstructionError
-            If there is no frame, or an engine diverges.
+            If there is no frame.
         """
         if not self.frames:
             raise ReconstructionError(
@@ -229,7 +248,7 @@ class Reconstruction:
 
     def _begin_likelihood(self) -> MaximumLikelihood:
         if self.options.position_tolerance > 0:
-            with self._timed():
+            with self._engine_at_work():
                 self._frame_refinement().find_positions(self._map.estimate, self._model)
         return self._made_likelihood()
 
@@ -242,13 +261,16 @@ class Reconstruction:
             noise=self.options.noise,
             background=self._statistics.background,
             refinement=self._frame_refinement() if self.options.position_tolerance > 0 else None,
+            smoothness=self.options.smoothness,
+            support=self._support,
         )
         self._likelihood_from = len(self._errors)
         return self._likelihood
 
     def _refine(self, likelihood: MaximumLikelihood) -> float:
-        with self._timed():
-            error = self._recorded(likelihood.step(), "maximum likelihood")
+        with self._engine_at_work():
+            judged = likelihood.estimate
+            error = self._recorded(likelihood.step(), "maximum likelihood", judged)
             done = len(self._errors) - (self._likelihood_from or 0)
             if self.options.position_tolerance > 0 and done % ITERATIONS_PER_EXPANSION == 0:
                 self._frame_refinement().expand(likelihood.estimate, likelihood.model)
@@ -268,7 +290,7 @@ class Reconstruction:
         return self._refinement
 
     def result(self) -> Result:
-        """Return the state as it is, gauge removed."""
+        """Return the state as it is, gauge removed; after a divergence the last good one."""
         estimate = self._map.estimate if self._likelihood is None else self._likelihood.estimate
         background = self._statistics.background
         residual = residual_of(estimate, self._blocks, self._forward, background)
@@ -340,28 +362,49 @@ class Reconstruction:
         else:
             self._made_likelihood().restore(state["engine"])
             self._likelihood_from = likelihood_from
+        self._good = (self._likelihood or self._map).estimate
         if "refinement" in state:
             self._frame_refinement().restore(state["refinement"])
         return self
 
     @contextmanager
-    def _timed(self) -> Iterator[None]:
+    def _engine_at_work(self) -> Iterator[None]:
         began = perf_counter()
-        yield
+        with np.errstate(over="ignore", invalid="ignore"):  # an iteration's error tells it
+            yield
         self._seconds += perf_counter() - began
 
     def _refuse_when_done(self) -> None:
         if self._likelihood is not None:
             raise ReconstructionError("the difference map has ended: start a new reconstruction")
 
-    def _recorded(self, error: float, engine: str) -> float:
-        if not math.isfinite(error):
-            raise ReconstructionError(
-                f"the {engine} diverged in iteration {len(self._errors) + 1} (error {error}); "
-                "check the start probe, the mask and the positions"
-            )
+    def _recorded(self, error: float, engine: str, judged: Estimate) -> float:
+        """Keep an iteration's error, and the estimate it was found of; refuse one that is out of bounds."""
+        if not error <= LARGEST_ERROR:  # also where it is not a number
+            raise self._divergence(error, engine)
         self._errors.append(error)
+        self._good = judged
         return error
+
+    def _divergence(self, error: float, engine: str) -> DivergenceError:
+        """Return to the last good state, and say what happened."""
+        power = self._statistics.photons(self._machine.host(self._good.probe))
+        (self._likelihood or self._map).estimate = self._good.with_probe_power(power)
+        return DivergenceError(
+            f"the {engine} diverged in iteration {len(self._errors) + 1} (error {error:.3g}): "
+            f"{likely_cause(self._evidence())}",
+            self.result(),
+        )
+
+    def _evidence(self) -> Evidence:
+        frames = (self._machine.host(block.amplitudes).astype(np.float64) for block in self._blocks)
+        return Evidence(
+            probe=self._start_probe,
+            positions_px=self._field.to_px(self._positions),
+            counts=np.concatenate([np.sum(a**2, axis=(1, 2), where=a >= 0) for a in frames]),
+            share_seen=self._statistics.share_seen(self._start_probe),
+            likeness=self._statistics.likeness(self._start_probe),
+        )
 
     def _tell(self, report: Report | None, engine: str, error: float) -> None:
         if report is not None:
@@ -387,8 +430,10 @@ def reconstruct(
     ------
     InputError
         If the scan has no start probe, or its options ask for a graphics processor and none works.
+    DivergenceError
+        If an engine diverges.
     ReconstructionError
-        If no pixel counted a photon, or an engine diverges.
+        If no pixel counted a photon.
     """
     return started(dataset, options).finish(report)
 

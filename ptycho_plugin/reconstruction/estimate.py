@@ -37,7 +37,7 @@ class Estimate:
     @property
     def probe_power(self) -> float:
         """Sum |probe|^2, the photons of a frame."""
-        return _inner(self.probe, self.probe)
+        return inner(self.probe, self.probe)
 
     def plus(self, direction: Estimate, length: float) -> Estimate:
         """Return the estimate a step of some length away."""
@@ -50,7 +50,7 @@ class Estimate:
     def dot(self, other: Estimate) -> float:
         """Return the real inner product."""
         ways = float(np.sum(self.positions_px * other.positions_px))
-        return _inner(self.object, other.object) + _inner(self.probe, other.probe) + ways
+        return inner(self.object, other.object) + inner(self.probe, other.probe) + ways
 
     def state(self, machine: Machine) -> dict[str, NDArray[Any]]:
         """Return all on the host."""
@@ -66,9 +66,13 @@ class Estimate:
         return cls(machine.array(state["object"]), machine.array(state["probe"]), state["positions_px"])
 
     def with_probe_power(self, power: float) -> Estimate:
-        """Return the same exit waves with sum |probe|^2 = power: the gauge of the scale."""
+        """Return the same exit waves with sum |probe|^2 = power: the gauge of the scale.
+
+        Each slice takes the same share of the factor.
+        """
         scale = (power / self.probe_power) ** 0.5
-        return replace(self, object=self.object * (1 / scale), probe=self.probe * scale)
+        each = scale ** (-1 / self.object.shape[0])
+        return replace(self, object=self.object * each, probe=self.probe * scale)
 
 
 class Totals:
@@ -99,7 +103,8 @@ class Totals:
         return first
 
 
-def _inner(a: Array, b: Array) -> float:
+def inner(a: Array, b: Array) -> float:
+    """Return the real inner product of two arrays."""
     # Not a BLAS call, whose last bits depend on its threads.
     xp = namespace_of(a)
     real = xp.real(a) * xp.real(b)

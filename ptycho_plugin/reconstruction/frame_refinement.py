@@ -102,13 +102,20 @@ class FrameRefinement:
         return slopes
 
     def preconditioned(self, slopes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the ways ``(frame, 2)`` uphill in pixels, by the curvatures found last."""
-        ways = np.linalg.solve(self._curvatures, slopes[..., None])[..., 0]
+        """Return the ways ``(frame, 2)`` uphill in pixels, by the curvatures found last.
+
+        They are 0 where a frame tells nothing.
+        """
+        ways = (np.linalg.pinv(self._curvatures, hermitian=True) @ slopes[..., None])[..., 0]
         return self._apart(np.multiply(RELAXATION, ways, dtype=np.float64))
 
     def move_to(self, positions_px: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Move frames, without what all move together by and within bounds; return where they are."""
-        steps = _shortened(positions_px - self.positions_px, LONGEST_STEP_PX)
+        """Move frames, without what all move together by and within bounds; return where they are.
+
+        A way that is not finite is not gone: the engine that asked for it has diverged.
+        """
+        ways = np.nan_to_num(positions_px - self.positions_px, nan=0, posinf=0, neginf=0)
+        steps = _shortened(ways, LONGEST_STEP_PX)
         moved = self.positions_px + steps - self._measured_px
         moved = _shortened(self._apart(moved), self._tolerance_px)
         self.positions_px = np.clip(self._measured_px + moved, 0, self._last_px)
@@ -123,7 +130,7 @@ class FrameRefinement:
             for block, frames in share:
                 wave = self._far_fields(block, estimate, far)
                 slopes, curvatures = self._expansion(block, wave, wave, model)
-                growth[frames] = -slopes / curvatures
+                growth[frames] = np.divide(-slopes, curvatures, where=curvatures > 0, out=0 * slopes)
 
         self._machine.for_each_share(expand, self._blocks)
         self.intensities *= (1 + growth) ** 2

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.machine import namespace_of
 
@@ -85,15 +86,30 @@ def in_slices(estimate: Estimate, slices: int) -> Estimate:
     return replace(estimate, object=namespace_of(part).stack([part] * slices))
 
 
+def of_unit_scale(probe: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Return a start probe with the largest modulus 1: no scale of its own can overflow or vanish.
+
+    Raises
+    ------
+    InputError
+        If it is empty or holds a value that is not finite.
+    """
+    largest = float(np.abs(probe).max())
+    if not 0 < largest < np.inf:
+        raise InputError("the start probe is empty or holds a value that is not finite; give another one")
+    return (probe / largest).astype(np.complex64)
+
+
 def with_more_modes(probe: NDArray[np.complex64], modes: int) -> NDArray[np.complex64]:
     """Return a start probe ``(modes, row, column)`` of the same power.
 
     Further modes start as the first one's odd moments across the field, one tenth of its power
-    altogether: where partial coherence shows first. Modes beyond `modes` are left out.
+    altogether: where partial coherence shows first. Of more than `modes` the strongest are kept.
     """
     have = len(probe)
     if modes <= have:
-        return probe[:modes]
+        powers = np.sum(np.abs(probe) ** 2, axis=(1, 2))
+        return probe[np.argsort(-powers, kind="stable")[:modes]]
     rows, columns = np.meshgrid(*(np.linspace(-1, 1, size) for size in probe.shape[-2:]), indexing="ij")
     orders = [(r, total - r) for total in range(1, modes + 1) for r in range(total, -1, -1)]
     extra = np.stack([probe[0] * rows**r * columns**c for r, c in orders[: modes - have]])

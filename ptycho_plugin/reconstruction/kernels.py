@@ -25,10 +25,10 @@ Corners = NDArray[np.int64]
 
 ZERO, ONE, MINUS_TWO_PI = np.float32(0), np.float32(1), np.float32(-2 * np.pi)
 TINY = np.finfo(np.float32).tiny
-DARK = np.float32(1e-6)
-"""Amplitude below which a far field has no phase to keep, and stays dark."""
 DARK_COUNTS = np.float32(1e-2)
 """Counts a pixel always expects, background included: keeps the likelihood finite where the model is dark."""
+DARK = np.sqrt(DARK_COUNTS)
+"""Amplitude below which a far field has no phase to keep, and moves the less the darker it is."""
 
 kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 

@@ -6,7 +6,8 @@ The negative log-likelihood of Poisson counts n for model intensities I = sum_m 
     L = sum over measured pixels of I - n log I,
 
 minimised over object and probe, and positions where they are unknown, together by preconditioned
-nonlinear conjugate gradients with an analytic line search.
+nonlinear conjugate gradients with an analytic line search. A prior for a smooth object may be added:
+see `smoothness`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ptycho_plugin.reconstruction.estimate import Estimate, Totals
 from ptycho_plugin.reconstruction.forward import ForwardModel, Sums
 from ptycho_plugin.reconstruction.frame_refinement import FrameRefinement
 from ptycho_plugin.reconstruction.machine import Array, Machine
+from ptycho_plugin.reconstruction.smoothness import NEIGHBOURS, roughness_expansion, roughness_gradient
 
 NoiseModel = Literal["poisson", "gaussian"]
 
@@ -51,6 +53,10 @@ class MaximumLikelihood:
         Whether the variance of counts is the model's, or the measured counts' (at least 1).
     background : float
         Counts that every pixel has besides.
+    smoothness : float
+        Weight of the prior.
+    support : array, (row, column), float32, or 1
+        1 where the probe may be, 0 where it stays as it is.
     refinement : FrameRefinement, optional
         Where positions are unknown too: what holds them in bounds.
     """
@@ -63,11 +69,16 @@ class MaximumLikelihood:
         *,
         noise: NoiseModel = "poisson",
         background: float = 0.0,
+        smoothness: float = 0.0,
+        support: Array | float = 1.0,
         refinement: FrameRefinement | None = None,
     ) -> None:
         self.estimate = start if refinement is None else replace(start, positions_px=refinement.positions_px)
-        self._blocks = list(zip(blocks, frames_of(blocks), strict=True))
+        self._smoothness = smoothness
+        self._support = support
         self._refinement = refinement
+        self._power = start.probe_power
+        self._blocks = list(zip(blocks, frames_of(blocks), strict=True))
         self._forward = forward
         self._machine = machine = forward.machine
         self.model = noise_model(noise, background)
@@ -84,16 +95,16 @@ class MaximumLikelihood:
         gradient = self.gradient()
         self._direction = self._conjugate(gradient)
         self._last = gradient
-        estimate = self.estimate.plus(self._direction, self._step_length(self._direction))
+        moved = self.estimate.plus(self._direction, self._step_length(self._direction))
         if self._refinement is not None:
-            estimate = replace(estimate, positions_px=self._refinement.move_to(estimate.positions_px))
-        self.estimate = estimate
+            moved = replace(moved, positions_px=self._refinement.move_to(moved.positions_px))
+        self.estimate = moved.with_probe_power(self._power)
         return gradient.residual
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs, on the host: the waves are made anew in each iteration."""
         machine = self._machine
-        state: dict[str, Any] = {"estimate": self.estimate.state(machine)}
+        state: dict[str, Any] = {"estimate": self.estimate.state(machine), "power": np.array(self._power)}
         if self._last is not None and self._direction is not None:
             state["direction"] = self._direction.state(machine)
             state["steepest"] = self._last.steepest.state(machine)
@@ -102,11 +113,15 @@ class MaximumLikelihood:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where another one's state was taken, on the same blocks."""
-        parts = {name: Estimate.restored(part, self._machine) for name, part in state.items()}
-        self.estimate = parts["estimate"]
-        if "direction" in parts:
-            self._direction = parts["direction"]
-            self._last = Gradient(parts["steepest"], parts["preconditioned"], residual=float("nan"))
+        machine = self._machine
+        self.estimate = Estimate.restored(state["estimate"], machine)
+        self._power = float(state["power"])
+        if "direction" in state:
+            self._direction = Estimate.restored(state["direction"], machine)
+            steepest, preconditioned = (
+                Estimate.restored(state[name], machine) for name in ("steepest", "preconditioned")
+            )
+            self._last = Gradient(steepest, preconditioned, residual=float("nan"))
 
     def gradient(self) -> Gradient:
         """Return the gradient of L with respect to the conjugates of object and probe (equations 7, 8).
@@ -135,7 +150,10 @@ class MaximumLikelihood:
 
         distances, powers = zip(*machine.for_each_share(collect, self._blocks), strict=True)
         sums = Sums(*self._sums.total())
-        steepest = Estimate(+sums.object, forward.summed_probe(sums.probe), slopes)
+        steepest = Estimate(+sums.object, self._support * forward.summed_probe(sums.probe), slopes)
+        if self._smoothness:
+            steepest.object[...] += self._smoothness * roughness_gradient(object_)
+            sums.illumination[...] += self._smoothness * NEIGHBOURS
         preconditioned = Estimate(
             steepest.object / _with_floor(sums.illumination, machine),
             steepest.probe / _with_floor(sums.transmission, machine),
@@ -183,7 +201,11 @@ class MaximumLikelihood:
                 curvature += curvature_here
             return slope, curvature
 
-        slopes, curvatures = zip(*machine.for_each_share(expand, self._blocks), strict=True)
+        terms = machine.for_each_share(expand, self._blocks)
+        if self._smoothness:
+            rough = roughness_expansion(object_, direction.object)
+            terms.append((self._smoothness * rough[0], self._smoothness * rough[1]))
+        slopes, curvatures = zip(*terms, strict=True)
         return -sum(slopes) / sum(curvatures) if sum(curvatures) > 0 else 0.0
 
 

@@ -80,16 +80,36 @@ class MeanFrame:
         ReconstructionError
             If there are none.
         """
-        machine = self._forward.machine
-        waves = machine.waves((1, *probe.shape))
-        waves[...] = machine.array(probe)
-        far = machine.host(self._forward.detector.forth(waves))
-        light = np.sum(np.abs(far) ** 2, axis=(0, 1))
-        seen = self._forward.detector.frame_order(self._measurements) > 0
+        light, seen = self._light(probe), self._seen
         counts = float(self.mean.sum(dtype=np.float64)) - self.background * int(seen.sum())
         if counts <= 0:
             raise ReconstructionError("no pixel counted a photon more than another; check the shutter")
         return float(counts * light.sum() / light[seen].sum())
+
+    def share_seen(self, probe: NDArray[np.complex64]) -> float:
+        """Return what share of a probe's light falls on measured pixels."""
+        light = self._light(probe)
+        return float(light[self._seen].sum() / light.sum())
+
+    def likeness(self, probe: NDArray[np.complex64]) -> float:
+        """Return how alike a probe's light and the mean frame are: from 0 to 1, where they are the same."""
+        light, seen = self._light(probe), self._seen
+        mean = self._forward.detector.frame_order(self.mean).astype(np.float64)
+        scale = np.sqrt(light[seen].sum() * mean[seen].sum())
+        return float(np.sum(np.sqrt(light * mean), where=seen) / scale)
+
+    @property
+    def _seen(self) -> NDArray[np.bool_]:
+        """Which pixels, in the detector's order, any frame measured."""
+        return np.asarray(self._forward.detector.frame_order(self._measurements) > 0)
+
+    def _light(self, probe: NDArray[np.complex64]) -> NDArray[np.float64]:
+        """Return a probe's intensity ``(row, column)`` on the detector, in its order."""
+        machine = self._forward.machine
+        waves = machine.waves((1, *probe.shape))
+        waves[...] = machine.array(probe)
+        far = machine.host(self._forward.detector.forth(waves))
+        return np.asarray(np.sum(np.abs(far, dtype=np.float64) ** 2, axis=(0, 1)))
 
 
 def _parts(total: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,9 +27,17 @@ class ReconstructionOptions(CheckedModel):
     """Mutually incoherent probe modes."""
     noise: Literal["poisson", "gaussian"] = "poisson"
     """Whose likelihood is refined: the variance of counts is the model's, or the counts' own."""
+    smoothness: Annotated[float, Field(ge=0)] = 0.0
+    """1 / (2 d^2) where the maximum likelihood may expect neighbouring pixels of the transmission to differ
+    by d, rms; 0 expects nothing. It belongs to the sample, and tells where photons are few."""
     estimate_background: bool = False
     """Whether every pixel may have counts besides the diffraction (scatter, dark counts), as many as the
     darkest part of a frame has on average; the difference map, which gains nothing from it, ignores it."""
+    overlap_tolerance: Annotated[float, Field(gt=0)] = 0.05
+    """Passes over object and probe in one difference-map iteration end when the probe changes by less
+    than this share of its norm."""
+    probe_support: Annotated[float, Field(gt=0, json_schema_extra={"units": "m"})] | None = None
+    """Diameter, in metres, of the disc in the middle of its window that the probe is confined to."""
     position_tolerance: Annotated[float, Field(ge=0, json_schema_extra={"units": "m"})] = 0.0
     """How far a frame may lie from its measured position, in metres; 0 trusts the stage."""
     refine_intensities: bool = False

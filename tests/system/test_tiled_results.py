@@ -57,6 +57,7 @@ def test_the_map_grows_in_place_and_everything_comes_at_the_end(
     assert client.object_pixel == result.object_pixel
     assert client.r_factor == pytest.approx(result.residual)
     assert client.metadata["frames"] == len(small_scan)
+    assert client.metadata["provenance"]["source"] == {"run_uid": client.metadata["run_uid"]}
     assert client.metadata["provenance"]["options"] == OPTIONS.model_dump(mode="json")
     assert {"tiled", "bluesky", "numpy"} <= client.metadata["provenance"]["packages"].keys()
     assert client.metadata["run"]["exit_status"] == "success"
@@ -72,3 +73,18 @@ def test_an_unfinished_result_is_taken_over_and_a_final_one_is_not(
     np.testing.assert_array_equal(tiled["reconstructions"]["again"].phase, result.phase)
     with pytest.raises(PublishingError, match="is final"):
         ResultWriter(tiled, "again").write_live(result)
+
+
+def test_a_diverged_result_says_so_and_another_one_may_take_its_place(
+    tiled: Any, engine: Reconstruction
+) -> None:
+    ResultWriter(tiled, "diverged").write_final(engine.result(), {"error": "it diverged"}, "diverged")
+    client = tiled["reconstructions"]["diverged"]
+    assert (client.status, client.metadata["error"]) == ("diverged", "it diverged")
+    assert len(client.error) == 1
+    result = engine.finish()
+    ResultWriter(tiled, "diverged").write_final(result)
+    client = tiled["reconstructions"]["diverged"]
+    assert client.status == "final"
+    np.testing.assert_array_equal(client.error, result.errors)
+    assert "error" not in client.metadata

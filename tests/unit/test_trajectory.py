@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 from pydantic import TypeAdapter
 from scipy.cluster.hierarchy import linkage
 
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.trajectory import (
     ConcentricRings,
     RecordedPositions,
@@ -19,6 +20,11 @@ from ptycho_plugin.trajectory import (
 
 def test_the_published_scan_has_324_points():
     assert ConcentricRings().offsets_um().shape == (324, 2)
+
+
+def test_a_step_in_metres_is_refused_before_its_points_are_made():
+    with pytest.raises(InputError, match="points, 100,000 is the limit"):
+        ConcentricRings(radial_step_um=3e-7)
 
 
 def test_centre_then_five_points_in_the_first_ring():

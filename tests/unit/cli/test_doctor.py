@@ -2,31 +2,16 @@
 
 import json
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from ptycho_plugin import cli
 from ptycho_plugin.cli import checks, doctor
 from ptycho_plugin.cli.checks import Finding, State, examine
 from ptycho_plugin.reconstruction import device, fourier
 from ptycho_plugin.reconstruction.fourier import wisdom_hash
-
-
-@pytest.fixture
-def ptycho_doctor(monkeypatch, capsys):
-    """Run the command; return its exit status and standard output."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ptycho", "doctor", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        return exit_.value.code, capsys.readouterr().out
-
-    return run
 
 
 @pytest.fixture
@@ -37,8 +22,8 @@ def cache_home(tmp_path, monkeypatch):
     fourier._wisdom.cache_clear()
 
 
-def test_a_machine_that_can_reconstruct_is_told_by_one_line_of_json(ptycho_doctor):
-    status, stdout = ptycho_doctor("--json")
+def test_a_machine_that_can_reconstruct_is_told_by_one_line_of_json(ptycho):
+    status, stdout, _ = ptycho("doctor", "--json")
     found = json.loads(stdout)
     assert status == 0
     assert len(stdout.splitlines()) == 1
@@ -49,20 +34,22 @@ def test_a_machine_that_can_reconstruct_is_told_by_one_line_of_json(ptycho_docto
     assert set(found["checks"]) == {name for name, _ in checks.standard_checks(Path())}
 
 
-def test_people_get_a_table_and_a_sentence(ptycho_doctor):
-    status, stdout = ptycho_doctor()
+def test_people_get_a_table_and_a_sentence(ptycho):
+    status, stdout, _ = ptycho(
+        "doctor",
+    )
     assert status == 0
     assert all(f"│ {name} " in stdout for name, _ in checks.standard_checks(Path()))
     assert stdout.splitlines()[-1].startswith("A reconstruction runs on ")
 
 
 @pytest.mark.parametrize("how", [(), ("--json",)])
-def test_a_machine_that_cannot_ends_with_another_status(ptycho_doctor, monkeypatch, how):
+def test_a_machine_that_cannot_ends_with_another_status(ptycho, monkeypatch, how):
     def broken():
         raise ImportError("libfftw3f.so is missing")
 
     monkeypatch.setattr(doctor, "standard_checks", lambda _: [("reconstruction", broken)])
-    status, stdout = ptycho_doctor(*how)
+    status, stdout, _ = ptycho("doctor", *how)
     assert status == 1
     assert "ImportError: libfftw3f.so is missing" in stdout
     if how:

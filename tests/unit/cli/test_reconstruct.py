@@ -1,13 +1,11 @@
 import json
-import sys
 from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 
-from ptycho_plugin import cli
-from ptycho_plugin.errors import ReconstructionError
+from ptycho_plugin.errors import DivergenceError
 from ptycho_plugin.io import write_dataset
 from ptycho_plugin.reconstruction.result import Progress
 
@@ -24,25 +22,6 @@ def engine(monkeypatch, small_result):
 
     monkeypatch.setattr("ptycho_plugin.reconstruction.driver.reconstruct", reconstruct)
     return calls
-
-
-@pytest.fixture
-def scan_file(tmp_path, small_scan):
-    write_dataset(tmp_path / "scan.h5", small_scan)
-    return tmp_path / "scan.h5"
-
-
-@pytest.fixture
-def ptycho(monkeypatch, capsys):
-    """Run the command line; return its exit status, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ptycho", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        return exit_.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 def test_it_writes_the_result_and_one_line_of_json(ptycho, engine, scan_file, tmp_path):
@@ -172,14 +151,21 @@ def test_a_bad_argument_is_one_sentence_and_starts_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["scan.h5"]
 
 
-def test_an_engine_that_diverges_leaves_no_file(ptycho, monkeypatch, scan_file, tmp_path):
+def test_an_engine_that_diverges_leaves_no_output_but_what_was_good(
+    ptycho, monkeypatch, scan_file, tmp_path, small_result
+):
     def diverge(*_args):
-        raise ReconstructionError("the difference map diverged")
+        raise DivergenceError("the difference map diverged", small_result)
 
     monkeypatch.setattr("ptycho_plugin.reconstruction.driver.reconstruct", diverge)
     status, _, stderr = ptycho("reconstruct", scan_file, "-o", tmp_path / "map.h5")
-    assert (status, stderr) == (2, "ptycho: the difference map diverged\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["scan.h5"]
+    kept = tmp_path / "map.diverged.h5"
+    assert status == 2
+    assert stderr == f"ptycho: the difference map diverged; the last good state is in {kept}\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"scan.h5", "map.diverged.h5"}
+    with h5py.File(kept) as file:
+        np.testing.assert_array_equal(file["object"], small_result.object)
+        assert json.loads(file["provenance"][()])["error"] == "the difference map diverged"
 
 
 def test_an_interrupt_ends_it_quietly(ptycho, monkeypatch, scan_file, tmp_path):

@@ -1,5 +1,6 @@
 """When maps are shown, and that no result is lost with Tiled."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from ptycho_plugin.dataset import PtychoDataset
-from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.errors import DivergenceError, PublishingError
 from ptycho_plugin.live import publisher as module
 from ptycho_plugin.live.publisher import RESULT_FILE, Publisher
 from ptycho_plugin.reconstruction.driver import reconstruct
@@ -25,13 +26,18 @@ class Writer:
         self.live: list[Result] = []
         self.error: Exception | None = None
         self.attempts = 0
+        self.said: tuple[Any, str] = {}, ""
+
+    def provenance(self, result: Result) -> dict[str, Any]:
+        return {"source": {"run_uid": "run"}}
 
     def write_live(self, result: Result) -> None:
         self.write_final(result, {})
         self.live.append(result)
 
-    def write_final(self, result: Result, md: Any) -> None:
+    def write_final(self, result: Result, md: Any, status: str = "final") -> None:
         self.attempts += 1
+        self.said = md, status
         if self.error:
             raise self.error
 
@@ -82,6 +88,19 @@ def test_without_tiled_the_work_goes_on_and_the_result_is_kept(
     assert [list(report) for report in reports] == [["warning"]]
     with pytest.raises(PublishingError, match=RESULT_FILE):
         publisher.finish(result, {})
+    with h5py.File(tmp_path / RESULT_FILE) as file:
+        np.testing.assert_array_equal(file["object"], result.object)
+        assert json.loads(file["provenance"][()]) == writer.provenance(result)
+
+
+def test_what_was_good_before_a_divergence_is_kept(tmp_path: Path, result: Result) -> None:
+    writer = Writer()
+    publisher = Publisher(writer, tmp_path, Reports(), started=0.0)  # type: ignore[arg-type] # a fake
+    diverged = DivergenceError("it diverged", result)
+    assert publisher.keep(diverged) == "the last good state is in Tiled, reconstructions/run"
+    assert writer.said == ({"error": "it diverged"}, "diverged")
+    writer.error = GONE
+    assert publisher.keep(diverged) == f"Tiled is gone; the diverged result is in {tmp_path / RESULT_FILE}"
     with h5py.File(tmp_path / RESULT_FILE) as file:
         np.testing.assert_array_equal(file["object"], result.object)
 

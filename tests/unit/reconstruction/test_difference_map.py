@@ -1,9 +1,13 @@
 """Projections do what they say, and the map neither drifts nor forgets."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from ptycho_plugin.reconstruction import kernels
+from ptycho_plugin.reconstruction.blocks import expected_noise
 from ptycho_plugin.reconstruction.difference_map import DifferenceMap
 from ptycho_plugin.reconstruction.estimate import Estimate
 
@@ -98,6 +102,71 @@ def test_with_photon_noise_the_error_falls_and_stays_down(known_estimate, known_
     errors = [engine.step(update_probe=True) for _ in range(150)]
     assert errors[-1] < errors[0] / 50
     assert max(errors[60:]) == errors[60]
+
+
+@pytest.fixture
+def phase_errors(simulate, forward, blocks_of, phase_error):
+    """``phase_errors(seed, bounded=...)``: of the map after 60 and after 200 iterations, no ramp."""
+
+    def after_60_and_200(seed, *, bounded):
+        scan = simulate(seed=seed)
+        frames, flat = scan.frames.astype(np.float32), np.ones((1, *scan.object.shape), np.complex64)
+        noise = bounded * expected_noise(frames.mean(axis=0))
+        start = Estimate(flat, scan.dataset().probe)
+        engine = DifferenceMap(start, forward, overlap_tolerance=0.05)
+        blocks = blocks_of(forward, frames, scan.positions_px, noise)
+        engine.add(blocks, power=float(np.sum(np.abs(scan.probe) ** 2)))
+        for iterations in (60, 140):
+            for _ in range(iterations):
+                engine.step(update_probe=True)
+            found = SimpleNamespace(object=engine.estimate.object[0], positions_px=scan.positions_px)
+            yield phase_error(found, scan)
+
+    return after_60_and_200
+
+
+def test_the_map_gets_no_worse_with_iterations(phase_errors):
+    """Six seeds gave 0.0145 +- 0.0013 after 60 iterations and 0.0140 +- 0.0013 after 200."""
+    settled, late = np.array([list(phase_errors(seed, bounded=True)) for seed in range(3)]).T
+    assert late.mean() <= settled.mean() + settled.std()
+    assert late.max() < 0.025
+
+
+def test_without_its_bound_the_map_gets_worse(phase_errors):
+    """What the test above would find. Three seeds grew from 0.05 to 0.8 and more.
+
+    Most of it is object and probe moving together, by 3 px; with that taken out, 0.05 grows to 0.08 or 0.10.
+    """
+    settled, late = phase_errors(0, bounded=False)
+    assert late > 2 * settled
+
+
+def test_passes_over_object_and_probe_go_on_until_the_probe_settles(known_scan, known_blocks, forward):
+    def change_of_another_pass(tolerance):
+        """By how much of its norm the probe of Pi_O(psi) changes if one more pass is made."""
+        start = Estimate(np.ones((1, *known_scan.object.shape), np.complex64), known_scan.dataset().probe)
+        engine = DifferenceMap(start, forward, overlap_tolerance=tolerance)
+        engine.add(known_blocks, power=float(np.sum(np.abs(known_scan.probe) ** 2)))
+        engine.step(update_probe=False)
+        engine.estimate = engine._nearest()
+        engine._overlap[...], engine._illumination[...] = engine._overlap_of(known_blocks, engine.estimate)
+        once_more = engine._nearest_probe(engine._nearest_object())
+        return np.linalg.norm(once_more - engine.estimate.probe) / np.linalg.norm(once_more)
+
+    assert change_of_another_pass(np.inf) > 2e-3
+    assert change_of_another_pass(1e-3) < 1e-3
+
+
+def test_a_support_confines_the_probe(known_estimate, known_blocks, forward):
+    support = np.zeros((32, 32), np.float32)
+    support[10:22, 10:22] = 1
+    start = replace(known_estimate, probe=support * known_estimate.probe)
+    engine = DifferenceMap(start, forward, overlap_tolerance=0.01, support=support)
+    engine.add(known_blocks, power=known_estimate.probe_power)
+    for _ in range(3):
+        engine.step(update_probe=True)
+    np.testing.assert_array_equal(engine.estimate.probe[0] != 0, support > 0)
+    assert engine.estimate.probe_power == pytest.approx(known_estimate.probe_power, rel=1e-5)
 
 
 def test_where_there_is_no_light_the_object_is_1(noiseless_block, forward):

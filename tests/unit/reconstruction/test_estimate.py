@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ptycho_plugin.reconstruction.estimate import Estimate, Totals
+from ptycho_plugin.reconstruction.gauge import in_slices
 
 
 def test_totals_add_up_the_shares_and_start_anew_when_cleared(processor):
@@ -18,12 +19,14 @@ def test_totals_add_up_the_shares_and_start_anew_when_cleared(processor):
         np.testing.assert_array_equal(light, np.full(3, 28, np.float32))
 
 
-def test_holding_the_power_leaves_the_exit_waves(known_estimate):
-    held = known_estimate.with_probe_power(7.0)
+@pytest.mark.parametrize("slices", [1, 2, 3])
+def test_holding_the_power_leaves_the_exit_waves(known_estimate, slices):
+    sliced = in_slices(known_estimate, slices)
+    held = sliced.with_probe_power(7.0)
     assert held.probe_power == pytest.approx(7.0, rel=1e-5)
     np.testing.assert_allclose(
-        held.probe[0] * held.object[0, :32, :32],
-        known_estimate.probe[0] * known_estimate.object[0, :32, :32],
+        held.probe[0] * held.object.prod(axis=0)[:32, :32],
+        sliced.probe[0] * sliced.object.prod(axis=0)[:32, :32],
         rtol=1e-3,
     )
 

@@ -21,6 +21,11 @@ class Model:
 
     noise: str
     background: float
+    smoothness: float = 0.0
+
+    def __str__(self):
+        prior = ", a smooth object" if self.smoothness else ""
+        return f"{self.noise}, {self.background:g} counts besides{prior}"
 
     def negative_log_likelihood(self, frames, amplitudes):
         expected = frames.astype(float) + max(self.background, float(DARK_COUNTS))
@@ -31,11 +36,20 @@ class Model:
             terms = (expected - counts) ** 2 / (2 * np.maximum(counts, 1))
         return np.sum(terms, where=amplitudes >= 0)
 
+    def prior(self, object_):
+        return self.smoothness * sum(np.sum(np.abs(np.diff(object_, axis=axis)) ** 2) for axis in (1, 2))
 
-MODELS = [Model("poisson", 0.0), Model("poisson", 5.0), Model("gaussian", 0.0), Model("gaussian", 5.0)]
+
+MODELS = [
+    Model("poisson", 0.0),
+    Model("poisson", 5.0),
+    Model("gaussian", 0.0),
+    Model("gaussian", 5.0),
+    Model("poisson", 0.0, smoothness=1e3),
+]
 
 
-@pytest.fixture(params=MODELS, ids=lambda model: f"{model.noise}, {model.background:g} counts besides")
+@pytest.fixture(params=MODELS, ids=str)
 def model(request):
     return request.param
 
@@ -87,17 +101,22 @@ def off_truth(known_estimate, sample):
 def start(blocks, forward, model):
     """An engine on the blocks: ``start(estimate)``."""
     return lambda estimate: MaximumLikelihood(
-        estimate, blocks, forward, noise=model.noise, background=model.background
+        estimate,
+        blocks,
+        forward,
+        noise=model.noise,
+        background=model.background,
+        smoothness=model.smoothness,
     )
 
 
 @pytest.fixture
 def likelihood(blocks, forward, modelled_frames, model):
-    """L of an estimate: ``likelihood(estimate)``."""
+    """L of an estimate, its prior included: ``likelihood(estimate)``."""
 
     def total(estimate):
         frames = (modelled_frames(forward, estimate, block) for block in blocks)
-        return sum(
+        return model.prior(estimate.object.astype(np.complex128)) + sum(
             model.negative_log_likelihood(expected, block.amplitudes)
             for expected, block in zip(frames, blocks, strict=True)
         )
