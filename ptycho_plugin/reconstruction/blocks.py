@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,12 @@ def split_positions(
     """Return whole pixels, and the far-field factors of what is left: `Block.corners`, `Block.shifts`."""
     corners = np.floor(positions_px + 0.5).astype(np.int64)
     return corners, shift_factors(positions_px - corners, side)
+
+
+def frames_of(blocks: Sequence[Block]) -> list[slice]:
+    """Return which frames of the scan each block holds."""
+    starts = accumulate((block.frames for block in blocks), initial=0)
+    return [slice(*ends) for ends in pairwise(starts)]
 
 
 def blocks_state(blocks: Sequence[Block], machine: Machine, *, waves: bool) -> dict[str, NDArray[Any]]:

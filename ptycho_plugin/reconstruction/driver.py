@@ -36,7 +36,7 @@ from ptycho_plugin.reconstruction.gauge import (
     without_ramp,
 )
 from ptycho_plugin.reconstruction.machine import Machine
-from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
+from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, noise_model, residual_of
 from ptycho_plugin.reconstruction.mean_frame import MeanFrame
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Progress, Result
@@ -46,8 +46,14 @@ Report = Callable[[Progress], None]
 State = dict[str, Any]
 """Arrays, texts, and states of parts, by name."""
 
+EARLY_REFINEMENTS = 10
+"""Difference-map iterations that refine frames: the object does not hold them yet, far ones find home.
+
+More would follow the map's own unrest."""
+ITERATIONS_PER_EXPANSION = 5
+"""Maximum likelihood: how long the curvatures along frames' ways serve its preconditioner."""
 ITERATIONS_PER_REFINEMENT = 2
-"""Object and probe settle between two refinements of the frames."""
+"""Maximum likelihood: object and probe settle between two refinements of the frames' intensities."""
 LARGEST_ERROR = 10.0
 """Of an iteration. No light at all leaves 1; poor starts on poor data leave up to 1.2."""
 NOT_YET = -1
@@ -191,7 +197,10 @@ class Reconstruction:
         self._refuse_when_done()
         with self._engine_at_work():
             error = self._map.step(update_probe=len(self._errors) >= self.options.probe_update_starts)
-        return self._recorded(error, "difference map", self._map.estimate)
+            self._recorded(error, "difference map", self._map.estimate)
+            if self._refines_early:
+                self._frame_refinement().find_positions(self._map.estimate, self._model)
+        return error
 
     def finish(self, report: Report | None = None) -> Result:
         """Run the whole recipe, or what is left of it, on all frames taken in; return its result.
@@ -223,13 +232,34 @@ class Reconstruction:
         """Iterations of the recipe."""
         return len(self._errors) - (self._recipe_from or 0)
 
+    @property
+    def _refines_early(self) -> bool:
+        """Whether positions are unknown, all frames there, the probe updated, the object still free."""
+        updates = self._done - self.options.probe_update_starts
+        return (
+            self.options.position_tolerance > 0
+            and self._recipe_from is not None
+            and 0 < updates <= EARLY_REFINEMENTS
+        )
+
+    @property
+    def _model(self) -> tuple[np.float32, bool]:
+        return noise_model(self.options.noise, self._statistics.background)
+
     def _begin_likelihood(self) -> MaximumLikelihood:
+        if self.options.position_tolerance > 0:
+            with self._engine_at_work():
+                self._frame_refinement().find_positions(self._map.estimate, self._model)
+        return self._made_likelihood()
+
+    def _made_likelihood(self) -> MaximumLikelihood:
         self._likelihood = MaximumLikelihood(
             self._likelihood_start(),
             self._blocks,
             self._forward,
             noise=self.options.noise,
             background=self._statistics.background,
+            refinement=self._frame_refinement() if self.options.position_tolerance > 0 else None,
             smoothness=self.options.smoothness,
             support=self._support,
         )
@@ -257,8 +287,10 @@ class Reconstruction:
             judged = likelihood.estimate
             error = self._recorded(likelihood.step(), "maximum likelihood", judged)
             done = len(self._errors) - (self._likelihood_from or 0)
-            if self.options.refines_frames and done % ITERATIONS_PER_REFINEMENT == 0:
-                self._frame_refinement().step(likelihood.estimate, likelihood.model)
+            if self.options.position_tolerance > 0 and done % ITERATIONS_PER_EXPANSION == 0:
+                self._frame_refinement().expand(likelihood.estimate, likelihood.model)
+            if self.options.refine_intensities and done % ITERATIONS_PER_REFINEMENT == 0:
+                self._frame_refinement().refine_intensities(likelihood.estimate, likelihood.model)
         return error
 
     def _frame_refinement(self) -> FrameRefinement:
@@ -267,7 +299,6 @@ class Reconstruction:
                 self._blocks,
                 self._field.to_px(self._positions),
                 tolerance_px=self.options.position_tolerance / self.geometry.object_pixel,
-                intensities=self.options.refine_intensities,
                 shape=self._field.shape,
                 forward=self._forward,
             )
@@ -344,7 +375,7 @@ class Reconstruction:
         if likelihood_from == NOT_YET:
             self._map.restore(state["engine"], self._blocks)
         else:
-            self._begin_likelihood().restore(state["engine"])
+            self._made_likelihood().restore(state["engine"])
             self._likelihood_from = likelihood_from
         self._good = Estimate.restored(state["good"], self._machine)
         if "refinement" in state:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.reconstruction.machine import Array, Machine, namespace_of
@@ -13,17 +14,20 @@ from ptycho_plugin.reconstruction.machine import Array, Machine, namespace_of
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An object and a probe, or a direction, a gradient or a sum of them.
+    """An object, a probe and positions, or a direction, a gradient or a sum of them.
 
     Parameters
     ----------
     object : array, (slice, row, column), complex64
         In the order of the beam: one slice where the sample is thin.
     probe : array, (mode, row, column), complex64
+    positions_px : ndarray, (frame, 2), float64
+        On the host, and only where they are unknown: as long as the stage is trusted, none.
     """
 
     object: Array
     probe: Array
+    positions_px: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
 
     @property
     def side(self) -> int:
@@ -37,20 +41,29 @@ class Estimate:
 
     def plus(self, direction: Estimate, length: float) -> Estimate:
         """Return the estimate a step of some length away."""
-        return Estimate(self.object + length * direction.object, self.probe + length * direction.probe)
+        return Estimate(
+            self.object + length * direction.object,
+            self.probe + length * direction.probe,
+            self.positions_px + length * direction.positions_px,
+        )
 
     def dot(self, other: Estimate) -> float:
         """Return the real inner product."""
-        return inner(self.object, other.object) + inner(self.probe, other.probe)
+        ways = float(np.sum(self.positions_px * other.positions_px))
+        return inner(self.object, other.object) + inner(self.probe, other.probe) + ways
 
     def state(self, machine: Machine) -> dict[str, NDArray[Any]]:
-        """Return both on the host."""
-        return {"object": machine.host(self.object), "probe": machine.host(self.probe)}
+        """Return all on the host."""
+        return {
+            "object": machine.host(self.object),
+            "probe": machine.host(self.probe),
+            "positions_px": self.positions_px,
+        }
 
     @classmethod
     def restored(cls, state: Mapping[str, NDArray[Any]], machine: Machine) -> Estimate:
         """Return the estimate that `state` was taken of, on a machine."""
-        return cls(machine.array(state["object"]), machine.array(state["probe"]))
+        return cls(machine.array(state["object"]), machine.array(state["probe"]), state["positions_px"])
 
     def with_probe_power(self, power: float) -> Estimate:
         """Return the same exit waves with sum |probe|^2 = power: the gauge of the scale.
@@ -58,7 +71,8 @@ class Estimate:
         Each slice takes the same share of the factor.
         """
         scale = (power / self.probe_power) ** 0.5
-        return Estimate(self.object * scale ** (-1 / self.object.shape[0]), self.probe * scale)
+        each = scale ** (-1 / self.object.shape[0])
+        return replace(self, object=self.object * each, probe=self.probe * scale)
 
 
 class Totals:

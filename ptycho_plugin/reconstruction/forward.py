@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.reconstruction.blocks import Block
 from ptycho_plugin.reconstruction.estimate import Estimate
@@ -62,6 +65,7 @@ class ForwardModel:
         self.machine = machine
         self.detector: Propagation = to_detector(geometry, machine)
         self._gap: Propagation = through_space(geometry, slice_distance, machine)
+        self._frequencies = machine.array(np.fft.fftfreq(geometry.frame_side).astype(np.float32))
 
     def probe_far(self, estimate: Estimate) -> Array:
         """Return the probe's far field, ``(mode, row, column)``."""
@@ -86,6 +90,51 @@ class ForwardModel:
         probes = self.machine.room(room, (block.frames, *far.shape))
         self.machine.primitives.shift(far, block.shifts, probes)
         return self.machine.inverse_fourier(probes)
+
+    def changes_of_probes(
+        self, block: Block, step: Estimate, far_step: Array, far: Array, ways_px: NDArray[np.float64]
+    ) -> Array:
+        """Return the change of P_j, to first order, as the probe changes and frames move.
+
+        Exact in the far field: Guizar-Sicairos and Fienup, Opt. Express 16, 7264 (2008), equation 19.
+
+        Parameters
+        ----------
+        block : Block
+        step : Estimate
+            Its probe is the probe's change.
+        far_step, far : array, (mode, row, column), complex64
+            Far fields of that change, and of the probe.
+        ways_px : ndarray, (frame, 2), float64
+            Ways of the block's frames; none where positions are trusted.
+
+        Returns
+        -------
+        array, (frame or 1, mode, row, column), complex64
+            In a room of its own.
+        """
+        if not len(ways_px):
+            return self.probes(block, step, far_step, room="probe steps")
+        machine = self.machine
+        changes = machine.room("probe steps", (block.frames, *far.shape))
+        ways = machine.array(ways_px.astype(np.float32))
+        machine.primitives.shift_changes(far_step, far, block.shifts, ways, self._frequencies, changes)
+        return machine.inverse_fourier(changes)
+
+    def slopes_along_ways(self, block: Block, far_waves: Array, far: Array) -> NDArray[np.float64]:
+        """Return what waves say of the ways of a block's frames: the adjoint of `changes_of_probes`.
+
+        Parameters
+        ----------
+        block : Block
+        far_waves : array, (frame, mode, row, column), complex64
+            Far fields of conj(O_j) waves_j: what `collect` returns.
+        far : array, (mode, row, column), complex64
+            The probe's far field.
+        """
+        slopes = self.machine.array(np.zeros((block.frames, 2)))
+        self.machine.primitives.slopes_along_ways(far_waves, far, block.shifts, self._frequencies, slopes)
+        return self.machine.host(slopes)
 
     def exit_waves(self, block: Block, probes: Array, object_: Array, out: Array) -> list[Array]:
         """Set ``out`` to the exit waves psi_jS; return what enters each slice: see `entering`."""
@@ -145,8 +194,12 @@ class ForwardModel:
             )
             changes = waves if number == last else self._gap.forth(waves)
 
-    def collect(self, block: Block, waves: Array, incoming: list[Array], object_: Array, sums: Sums) -> None:
+    def collect(
+        self, block: Block, waves: Array, incoming: list[Array], object_: Array, sums: Sums
+    ) -> Array | None:
         """Add up what waves behind the sample say of object and probe: the adjoint of `exit_waves`.
+
+        Returns what `add_to_probe` returns.
 
         Parameters
         ----------
@@ -162,11 +215,11 @@ class ForwardModel:
             self.machine.primitives.to_object(waves, incoming[number], block.corners, total, light)
             if number:
                 waves = self._gap.back(self._times_slice(block, waves, object_[number, ...], number))
-        self.add_to_probe(block, waves, object_[0, ...], sums.probe, sums.transmission)
+        return self.add_to_probe(block, waves, object_[0, ...], sums.probe, sums.transmission)
 
     def add_to_probe(
         self, block: Block, waves: Array, slice_: Array, total: Array, transmission: Array
-    ) -> None:
+    ) -> Array | None:
         """Add up what waves behind the first slice say of the probe: the adjoint of psi_j = P_j O_1j.
 
         Parameters
@@ -176,14 +229,20 @@ class ForwardModel:
         slice_ : array, (row, column), complex64
         total, transmission : array
             As in `Sums`.
+
+        Returns
+        -------
+        array, (frame, mode, row, column), complex64, or None
+            The far fields of conj(O_j) waves_j; None of frames on the pixel grid.
         """
         machine = self.machine
         if block.shifts is None:
             machine.primitives.to_probe(waves, slice_, block.corners, total[0, ...], transmission)
-            return
+            return None
         products = machine.room("products", waves.shape)
         machine.primitives.to_probes(waves, slice_, block.corners, products, transmission)
         machine.primitives.add_shifted_back(machine.fourier(products), block.shifts, total[1, ...])
+        return products
 
     def summed_probe(self, total: Array) -> Array:
         """Return the probe, ``(mode, row, column)``, that `add_to_probe` has added up."""

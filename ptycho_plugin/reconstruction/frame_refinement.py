@@ -1,8 +1,8 @@
 """What belongs to each frame alone, refined with object and probe: its position and its intensity.
 
-Positions take Gauss-Newton steps on the likelihood, all frames with the same object. The derivative of
-a moved probe is exact in the far field (Guizar-Sicairos and Fienup, Opt. Express 16, 7264 (2008),
-equation 19); the curvature is its expectation over the noise. Intensities have a closed form.
+The difference map takes Gauss-Newton steps on the likelihood, each frame by itself: its object does not
+yet hold frames where they are, so that ones far off find home. In maximum likelihood, positions are
+unknowns of its conjugate gradients like object and probe. Intensities have a closed form.
 
 Frames cannot tell some changes of all positions from changes of object and probe: a common shift at
 all, a common scale or shear hardly, since a defocused probe takes it up. So what all frames move
@@ -14,12 +14,11 @@ the beam over the scan from one of the object's modulus: only the scatter of int
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_plugin.reconstruction.blocks import Block, split_positions
+from ptycho_plugin.reconstruction.blocks import Block, frames_of, split_positions
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.forward import ForwardModel
 from ptycho_plugin.reconstruction.machine import Array
@@ -33,7 +32,7 @@ Model = tuple[np.float32, bool]
 
 
 class FrameRefinement:
-    """Positions and intensities of frames, and the steps that refine them.
+    """Positions and intensities of frames, what holds them in bounds, and steps that refine them.
 
     Parameters
     ----------
@@ -42,9 +41,7 @@ class FrameRefinement:
     measured_px : ndarray, (frame, 2), float64
         Top-left pixel of each frame's patch, where the stage says that it was taken.
     tolerance_px : float
-        Farther from there a position never goes; 0 leaves positions as they are.
-    intensities : bool
-        Whether each frame may have been taken with more or less beam than the mean.
+        Farther from there a position never goes.
     shape : (int, int)
         The object's.
     forward : ForwardModel
@@ -62,102 +59,134 @@ class FrameRefinement:
         measured_px: NDArray[np.float64],
         *,
         tolerance_px: float,
-        intensities: bool,
         shape: tuple[int, int],
         forward: ForwardModel,
     ) -> None:
         self.positions_px = measured_px.copy()
         self.intensities = np.ones(len(measured_px))
+        self._curvatures = np.tile(np.eye(2), (len(measured_px), 1, 1))
         self._measured_px = measured_px
         self._tolerance_px = tolerance_px
-        self._refines_intensities = intensities
         self._forward = forward
         self._machine = forward.machine
-        starts = np.cumsum([0, *(block.frames for block in blocks)])
-        self._frames = [slice(*ends) for ends in pairwise(starts)]
-        self._blocks = blocks
-        self._side = blocks[0].amplitudes.shape[-1]
-        self._last_px = np.array(shape) - self._side - 0.5
-        centred = measured_px - measured_px.mean(axis=0)
-        self._together = np.column_stack([np.ones(len(centred)), centred])
+        self._blocks = list(zip(blocks, frames_of(blocks), strict=True))
+        self._last_px = np.array(shape) - blocks[0].amplitudes.shape[-1] - 0.5
 
     def state(self) -> dict[str, NDArray[np.float64]]:
-        """Return positions and intensities, to be restored."""
-        return {"positions_px": self.positions_px, "intensities": self.intensities}
+        """Return what `restore` needs besides the blocks."""
+        return {
+            "positions_px": self.positions_px,
+            "intensities": self.intensities,
+            "curvatures": self._curvatures,
+        }
 
     def restore(self, state: Mapping[str, NDArray[np.float64]]) -> None:
-        """Take over positions and intensities; the blocks stand there already."""
+        """Take over what `state` returned; the blocks stand there already."""
         self.positions_px, self.intensities = state["positions_px"], state["intensities"]
+        self._curvatures = state["curvatures"]
 
-    def step(self, estimate: Estimate, model: Model) -> None:
-        """Refine every frame once, for a given object and probe."""
-        far = self._forward.probe_far(estimate)
-        steps, growth = np.zeros_like(self.positions_px), np.zeros_like(self.intensities)
+    def find_positions(self, estimate: Estimate, model: Model) -> None:
+        """Take a Gauss-Newton step with every frame, for a given object and probe."""
+        slopes = self.expand(estimate, model)
+        self.move_to(self.positions_px - self.preconditioned(slopes))
 
-        def refine(_: int, share: Sequence[tuple[Block, slice]]) -> None:
+    def expand(self, estimate: Estimate, model: Model) -> NDArray[np.float64]:
+        """Find the curvatures of L along each frame's way; return its slopes ``(frame, 2)`` there."""
+        far, slopes = self._forward.probe_far(estimate), np.zeros_like(self.positions_px)
+
+        def expand(_: int, share: Sequence[tuple[Block, slice]]) -> None:
+            for block, frames in share:
+                slopes[frames], self._curvatures[frames] = self._expanded(block, estimate, far, model)
+
+        self._machine.for_each_share(expand, self._blocks)
+        return slopes
+
+    def preconditioned(self, slopes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the ways ``(frame, 2)`` uphill in pixels, by the curvatures found last.
+
+        They are 0 where a frame tells nothing.
+        """
+        ways = (np.linalg.pinv(self._curvatures, hermitian=True) @ slopes[..., None])[..., 0]
+        return self._apart(np.multiply(RELAXATION, ways, dtype=np.float64))
+
+    def move_to(self, positions_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Move frames, without what all move together by and within bounds; return where they are.
+
+        A way that is not finite is not gone: the engine that asked for it has diverged.
+        """
+        ways = np.nan_to_num(positions_px - self.positions_px, nan=0, posinf=0, neginf=0)
+        steps = _shortened(ways, LONGEST_STEP_PX)
+        moved = self.positions_px + steps - self._measured_px
+        moved = _shortened(self._apart(moved), self._tolerance_px)
+        self.positions_px = np.clip(self._measured_px + moved, 0, self._last_px)
+        self._place()
+        return self.positions_px
+
+    def refine_intensities(self, estimate: Estimate, model: Model) -> None:
+        """Refine the intensity of every frame, for a given object and probe."""
+        far, growth = self._forward.probe_far(estimate), np.zeros_like(self.intensities)
+
+        def expand(_: int, share: Sequence[tuple[Block, slice]]) -> None:
             for block, frames in share:
                 wave = self._far_fields(block, estimate, far)
-                if self._refines_intensities:
-                    growth[frames] = [-g / c if c else 0 for g, c in self._expanded(block, wave, wave, model)]
-                if self._tolerance_px:
-                    steps[frames] = self._steps(block, wave, estimate, far, model)
+                slopes, curvatures = self._expansion(block, wave, wave, model)
+                growth[frames] = np.divide(-slopes, curvatures, where=curvatures > 0, out=0 * slopes)
 
-        pairs = list(zip(self._blocks, self._frames, strict=True))
-        self._machine.for_each_share(refine, pairs)
-        # an estimate without numbers is told by the next iteration: until then no frame moves
-        steps, growth = np.nan_to_num(steps, posinf=0, neginf=0), np.nan_to_num(growth, posinf=0, neginf=0)
-        self._move(steps)
+        self._machine.for_each_share(expand, self._blocks)
         self.intensities *= (1 + growth) ** 2
         self.intensities /= self.intensities.mean()
-        for block, frames in pairs:
-            self._place(block, frames)
+        self._place()
+
+    def _expanded(
+        self, block: Block, estimate: Estimate, far: Array, model: Model
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return slopes ``(frame, 2)`` and curvatures ``(frame, 2, 2)`` of L along ways in pixels."""
+        wave = self._far_fields(block, estimate, far)
+        changes = [self._change(block, axis, estimate, far) for axis in (0, 1)]
+        rows, columns, both = (
+            self._expansion(block, wave, change, model) for change in (*changes, sum(changes))
+        )
+        cross = (both[1] - rows[1] - columns[1]) / 2
+        curvatures = np.moveaxis(np.array([[rows[1], cross], [cross, columns[1]]]), -1, 0)
+        return np.stack([rows[0], columns[0]], axis=-1), curvatures
+
+    def _expansion(self, block: Block, wave: Array, change: Array, model: Model) -> NDArray[np.float64]:
+        """Return slope and curvature ``(2, frame)`` of L along a change of each frame's far field."""
+        each = [slice(j, j + 1) for j in range(block.frames)]
+        expand = self._machine.primitives.expand
+        return np.array(
+            [expand(wave[j, ...], change[j, ...], block.amplitudes[j, ...], *model) for j in each]
+        ).T
 
     def _far_fields(self, block: Block, estimate: Estimate, far: Array) -> Array:
         probes = self._forward.probes(block, estimate, far)
         return self._forward.far_fields(block, probes, estimate.object, "far fields")
 
-    def _expanded(self, block: Block, wave: Array, change: Array, model: Model) -> list[tuple[float, float]]:
-        """Return slope and curvature of L along a change of each frame's far field."""
-        each = [slice(j, j + 1) for j in range(block.frames)]
-        expand = self._machine.primitives.expand
-        return [expand(wave[j, ...], change[j, ...], block.amplitudes[j, ...], *model) for j in each]
-
-    def _steps(
-        self, block: Block, wave: Array, estimate: Estimate, far: Array, model: Model
-    ) -> NDArray[np.float64]:
-        """Return each frame's Gauss-Newton step ``(row, column)`` in pixels, 0 where it tells nothing."""
-        changes = [self._change(block, axis, estimate, far) for axis in (0, 1)]
-        rows, columns, both = (
-            np.array(self._expanded(block, wave, change, model)).T for change in (*changes, sum(changes))
-        )
-        cross = (both[1] - rows[1] - columns[1]) / 2
-        curvature = np.moveaxis(np.array([[rows[1], cross], [cross, columns[1]]]), -1, 0)
-        slope = np.stack([rows[0], columns[0]], axis=-1)
-        return -(np.linalg.pinv(curvature, hermitian=True) @ slope[..., None])[..., 0]
-
     def _change(self, block: Block, axis: int, estimate: Estimate, far: Array) -> Array:
         """Return the derivative of the far fields with respect to the positions along an axis."""
-        factors = self._machine.host(block.shifts).copy()
-        factors[:, axis] *= -2j * np.pi * np.fft.fftfreq(self._side)
-        moved = self._machine.room("moved", block.exit_waves.shape)
-        self._machine.primitives.shift(far, self._machine.array(factors), moved)
-        moved = self._machine.inverse_fourier(moved)
+        ways = np.zeros((block.frames, 2))
+        ways[:, axis] = 1
+        moved = self._forward.changes_of_probes(block, estimate, 0 * far, far, ways)
         return self._forward.far_fields(block, moved, estimate.object, f"along axis {axis}")
 
-    def _move(self, steps: NDArray[np.float64]) -> None:
-        """Take the steps, without what all frames move together by, and stay within bounds."""
-        steps = _shortened(RELAXATION * steps, LONGEST_STEP_PX)
-        moved = self.positions_px + steps - self._measured_px
-        moved -= self._together @ np.linalg.lstsq(self._together, moved, rcond=None)[0]
-        moved = _shortened(moved, self._tolerance_px)
-        self.positions_px = np.clip(self._measured_px + moved, 0, self._last_px)
+    def _apart(self, ways: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ways without the shift, scale and shear that they have in common.
 
-    def _place(self, block: Block, frames: slice) -> None:
-        corners, shifts = split_positions(self.positions_px[frames], self._side)
-        shifts[:, 0] *= np.sqrt(self.intensities[frames])[:, None]
-        block.corners[...] = corners
-        if block.shifts is not None:  # as it was asked for
-            block.shifts[...] = self._machine.array(shifts)
+        These are fitted to where frames are, not to where they were measured: there the errors that
+        are being removed stand on both sides of the fit, and pass for a scale.
+        """
+        centred = self.positions_px - self.positions_px.mean(axis=0)
+        design = np.column_stack([np.ones(len(centred)), centred])
+        return np.subtract(ways, design @ np.linalg.lstsq(design, ways, rcond=None)[0], dtype=np.float64)
+
+    def _place(self) -> None:
+        """Tell the blocks where their frames are, and how bright."""
+        for block, frames in self._blocks:
+            corners, shifts = split_positions(self.positions_px[frames], block.amplitudes.shape[-1])
+            shifts[:, 0] *= np.sqrt(self.intensities[frames])[:, None]
+            block.corners[...] = corners
+            if block.shifts is not None:  # as it was asked for
+                block.shifts[...] = self._machine.array(shifts)
 
 
 def _shortened(vectors: NDArray[np.float64], longest: float) -> NDArray[np.float64]:

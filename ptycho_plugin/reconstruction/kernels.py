@@ -10,7 +10,7 @@ whole arrays.
 Inside, a row of complex numbers is a row of pairs of float32, which the compiler can vectorise. Sums
 over the pixels of a frame are kept for each column in float32, then added up in float64: exact enough
 to decide a step, and no addition is reordered. A literal would turn float32 into float64, hence
-`ZERO` and `ONE`.
+`ZERO` and its like.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Waves = NDArray[np.complex64]
 Reals = NDArray[np.float32]
 Corners = NDArray[np.int64]
 
-ZERO, ONE = np.float32(0), np.float32(1)
+ZERO, ONE, MINUS_TWO_PI = np.float32(0), np.float32(1), np.float32(-2 * np.pi)
 TINY = np.finfo(np.float32).tiny
 DARK_COUNTS = np.float32(1e-2)
 """Counts a pixel always expects, background included: keeps the likelihood finite where the model is dark."""
@@ -95,6 +95,74 @@ def add_shifted_back(far: Waves, shifts: Waves, total: Waves) -> None:
                     fr, fi = rr * cr - ri * ci, rr * ci + ri * cr
                     target[2 * c] += fr * re + fi * im
                     target[2 * c + 1] += fr * im - fi * re
+
+
+@kernel
+def shift_changes(
+    step_far: Waves, probe_far: Waves, shifts: Waves, ways: Reals, frequencies: Reals, out: Waves
+) -> None:
+    """Set the far fields out_j = S_j (F(dP) - 2 pi i (f . x_j) F(P)), for probes that change and move.
+
+    Parameters
+    ----------
+    step_far, probe_far : ndarray, (mode, row, column), complex64
+        F(dP) and F(P).
+    shifts : ndarray, (frame, 2, side), complex64
+        S_j, as for `shift`.
+    ways : ndarray, (frame, 2), float32
+        x_j, in pixels.
+    frequencies : ndarray, (side,), float32
+        f, in periods a pixel, of rows and of columns.
+    out : ndarray, (frame, mode, row, column), complex64
+    """
+    frames, modes, side, _ = out.shape
+    steps, far, factors, changes = _pairs(step_far), _pairs(probe_far), _pairs(shifts), _pairs(out)
+    for j in range(frames):
+        rows, columns = factors[j]
+        down, along = ways[j]
+        for m in range(modes):
+            for r in range(side):
+                step, source, target = steps[m, r], far[m, r], changes[j, m, r]
+                rr, ri, turned = rows[2 * r], rows[2 * r + 1], down * frequencies[r]
+                for c in range(side):
+                    turn = MINUS_TWO_PI * (turned + along * frequencies[c])
+                    re, im = step[2 * c] - turn * source[2 * c + 1], step[2 * c + 1] + turn * source[2 * c]
+                    cr, ci = columns[2 * c], columns[2 * c + 1]
+                    fr, fi = rr * cr - ri * ci, rr * ci + ri * cr
+                    target[2 * c] = fr * re - fi * im
+                    target[2 * c + 1] = fr * im + fi * re
+
+
+@kernel
+def slopes_along_ways(
+    far: Waves, probe_far: Waves, shifts: Waves, frequencies: Reals, out: NDArray[np.float64]
+) -> None:
+    """Set out_j to Re sum conj(far_j) S_j (-2 pi i f) F(P): the adjoint of `shift_changes` in x_j.
+
+    Parameters
+    ----------
+    far : ndarray, (frame, mode, row, column), complex64
+    probe_far, shifts, frequencies
+        As for `shift_changes`.
+    out : ndarray, (frame, 2), float64
+    """
+    frames, modes, side, _ = far.shape
+    gradient, probe, factors = _pairs(far), _pairs(probe_far), _pairs(shifts)
+    down, along = np.empty(side, np.float32), np.empty(side, np.float32)
+    for j in range(frames):
+        rows, columns = factors[j]
+        down[:], along[:] = 0, 0
+        for m in range(modes):
+            for r in range(side):
+                slope, source, rr, ri = gradient[j, m, r], probe[m, r], rows[2 * r], rows[2 * r + 1]
+                for c in range(side):
+                    cr, ci, re, im = columns[2 * c], columns[2 * c + 1], source[2 * c], source[2 * c + 1]
+                    fr, fi = rr * cr - ri * ci, rr * ci + ri * cr
+                    turned = slope[2 * c] * (fr * im + fi * re) - slope[2 * c + 1] * (fr * re - fi * im)
+                    down[c] += frequencies[r] * turned
+                    along[c] += frequencies[c] * turned
+        out[j, 0] = 2 * np.pi * down.astype(np.float64).sum()
+        out[j, 1] = 2 * np.pi * along.astype(np.float64).sum()
 
 
 @kernel

@@ -5,22 +5,24 @@ The negative log-likelihood of Poisson counts n for model intensities I = sum_m 
 
     L = sum over measured pixels of I - n log I,
 
-minimised over object and probe together by preconditioned nonlinear conjugate gradients with
-an analytic line search. A prior for a smooth object may be added: see `smoothness`.
+minimised over object and probe, and positions where they are unknown, together by preconditioned
+nonlinear conjugate gradients with an analytic line search. A prior for a smooth object may be added:
+see `smoothness`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from ptycho_plugin.reconstruction.blocks import Block
+from ptycho_plugin.reconstruction.blocks import Block, frames_of
 from ptycho_plugin.reconstruction.estimate import Estimate, Totals
 from ptycho_plugin.reconstruction.forward import ForwardModel, Sums
+from ptycho_plugin.reconstruction.frame_refinement import FrameRefinement
 from ptycho_plugin.reconstruction.machine import Array, Machine
 from ptycho_plugin.reconstruction.smoothness import NEIGHBOURS, roughness_expansion, roughness_gradient
 
@@ -56,6 +58,8 @@ class MaximumLikelihood:
         Weight of the prior.
     support : array, (row, column), float32, or 1
         1 where the probe may be, 0 where it stays as it is.
+    refinement : FrameRefinement, optional
+        Where positions are unknown too: what holds them in bounds.
     """
 
     def __init__(
@@ -68,15 +72,17 @@ class MaximumLikelihood:
         background: float = 0.0,
         smoothness: float = 0.0,
         support: Array | float = 1.0,
+        refinement: FrameRefinement | None = None,
     ) -> None:
-        self.estimate = start
+        self.estimate = start if refinement is None else replace(start, positions_px=refinement.positions_px)
         self._smoothness = smoothness
         self._support = support
+        self._refinement = refinement
         self._power = start.probe_power
-        self._blocks = blocks
+        self._blocks = list(zip(blocks, frames_of(blocks), strict=True))
         self._forward = forward
         self._machine = machine = forward.machine
-        self.model = np.float32(background), noise == "poisson"
+        self.model = noise_model(noise, background)
         real, probes = machine.xp.real, machine.xp.stack([start.probe, start.probe])
         self._sums = Totals(machine, start.object, real(start.object), probes, real(start.probe[0, ...]))
         self._direction: Estimate | None = None
@@ -94,6 +100,8 @@ class MaximumLikelihood:
         moved = self.estimate.plus(self._direction, self._step_length(self._direction))
         if not math.isfinite(moved.probe_power):
             return math.nan
+        if self._refinement is not None:
+            moved = replace(moved, positions_px=self._refinement.move_to(moved.positions_px))
         self.estimate = moved.with_probe_power(self._power)
         return gradient.residual
 
@@ -124,38 +132,43 @@ class MaximumLikelihood:
 
         The preconditioner divides each pixel by the illumination (the object's) or the
         transmission (the probe's) that it received: it sets the scale between object and probe.
+        Of positions it holds half the derivative, so that inner products count all unknowns alike.
         """
         forward, machine, object_ = self._forward, self._machine, self.estimate.object
-        far_probe = forward.probe_far(self.estimate)
+        far_probe, slopes = forward.probe_far(self.estimate), np.zeros_like(self.estimate.positions_px)
 
-        def collect(number: int, share: Sequence[Block]) -> tuple[float, float]:
+        def collect(number: int, share: Sequence[tuple[Block, slice]]) -> tuple[float, float]:
             sums = Sums(*self._sums.cleared(number))
             distance = power = 0.0
-            for block in share:
+            for block, frames in share:
                 probes = forward.probes(block, self.estimate, far_probe)
                 incoming = forward.exit_waves(block, probes, object_, block.exit_waves)
                 far = forward.to_detector(block, block.exit_waves)
                 slope = machine.room("slope", far.shape)
                 distance += machine.primitives.compare(far, block.amplitudes, *self.model, slope)
-                forward.collect(block, forward.to_sample(block, slope), incoming, object_, sums)
+                far_waves = forward.collect(block, forward.to_sample(block, slope), incoming, object_, sums)
+                if self._refinement is not None:
+                    slopes[frames] = forward.slopes_along_ways(block, far_waves, far_probe)
                 power += block.power
             return distance, power
 
         distances, powers = zip(*machine.for_each_share(collect, self._blocks), strict=True)
         sums = Sums(*self._sums.total())
-        steepest = Estimate(+sums.object, self._support * forward.summed_probe(sums.probe))
+        steepest = Estimate(+sums.object, self._support * forward.summed_probe(sums.probe), slopes)
         if self._smoothness:
             steepest.object[...] += self._smoothness * roughness_gradient(object_)
             sums.illumination[...] += self._smoothness * NEIGHBOURS
         preconditioned = Estimate(
             steepest.object / _with_floor(sums.illumination, machine),
             steepest.probe / _with_floor(sums.transmission, machine),
+            slopes if self._refinement is None else self._refinement.preconditioned(slopes),
         )
         return Gradient(steepest, preconditioned, (sum(distances) / sum(powers)) ** 0.5)
 
     def _conjugate(self, gradient: Gradient) -> Estimate:
         """Return the Polak-Ribiere direction, or steepest descent where that would not descend."""
-        steepest_descent = Estimate(-gradient.preconditioned.object, -gradient.preconditioned.probe)
+        uphill = gradient.preconditioned
+        steepest_descent = Estimate(-uphill.object, -uphill.probe, -uphill.positions_px)
         if self._last is None or self._direction is None:
             return steepest_descent
         last = self._last
@@ -169,17 +182,19 @@ class MaximumLikelihood:
     def _step_length(self, direction: Estimate) -> float:
         """Return the length at which L is lowest along a direction, to second order.
 
-        Along it I(a) = I + a I' + ..., with I' = 2 Re sum_m conj(A_m) F(P_m dO + dP_m O). The
-        curvature is its expectation over the noise, sum I'^2 / I, which is never negative.
+        Along it I(a) = I + a I' + ..., with I' = 2 Re sum_m conj(A_m) F(P_m dO + dP_m O), where dP
+        holds what a frame's probe gains by moving. The curvature is its expectation over the noise,
+        sum I'^2 / I, which is never negative.
         """
         forward, machine, object_ = self._forward, self._machine, self.estimate.object
         far_probe, far_step = forward.probe_far(self.estimate), forward.probe_far(direction)
 
-        def expand(_: int, share: Sequence[Block]) -> tuple[float, float]:
+        def expand(_: int, share: Sequence[tuple[Block, slice]]) -> tuple[float, float]:
             slope = curvature = 0.0
-            for block in share:
+            for block, frames in share:
                 probes = forward.probes(block, self.estimate, far_probe)
-                steps = forward.probes(block, direction, far_step, room="probe steps")
+                ways = direction.positions_px[frames]
+                steps = forward.changes_of_probes(block, direction, far_step, far_probe, ways)
                 change = machine.room("change", block.exit_waves.shape)
                 incoming = forward.entering(block, probes, object_)
                 forward.change_of_exit_waves(block, incoming, steps, object_, direction.object, change)
@@ -196,6 +211,11 @@ class MaximumLikelihood:
             terms.append((self._smoothness * rough[0], self._smoothness * rough[1]))
         slopes, curvatures = zip(*terms, strict=True)
         return -sum(slopes) / sum(curvatures) if sum(curvatures) > 0 else 0.0
+
+
+def noise_model(noise: NoiseModel, background: float = 0.0) -> tuple[np.float32, bool]:
+    """Return background and noise as the primitives take them: see `MaximumLikelihood`."""
+    return np.float32(background), noise == "poisson"
 
 
 def residual_of(

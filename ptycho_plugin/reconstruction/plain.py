@@ -6,6 +6,7 @@ Shapes, scales and meanings are those of `kernels`; one test holds the two equal
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import pi
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,29 @@ class Plain:
     def add_shifted_back(self, far: Array, shifts: Array, total: Array) -> None:
         """Add sum_j conj(S_j) far_j."""
         total += self._xp.sum(far * self._xp.conj(_factors(shifts)), axis=0)
+
+    def shift_changes(
+        self,
+        step_far: Array,
+        probe_far: Array,
+        shifts: Array,
+        ways: Array,
+        frequencies: Array,
+        out: Array,
+    ) -> None:
+        """Set out_j = S_j (F(dP) - 2 pi i (f . x_j) F(P))."""
+        f = frequencies
+        turns = ways[:, :1, None] * f[:, None] + ways[:, 1:, None] * f
+        out[...] = (step_far[None, ...] - 2j * pi * turns[:, None, ...] * probe_far) * _factors(shifts)
+
+    def slopes_along_ways(
+        self, far: Array, probe_far: Array, shifts: Array, frequencies: Array, out: Array
+    ) -> None:
+        """Set out_j to Re sum conj(far_j) S_j (-2 pi i f) F(P)."""
+        xp, f = self._xp, frequencies
+        turned = xp.sum(xp.imag(xp.conj(far) * _factors(shifts) * probe_far[None, ...]), axis=1)
+        for axis, along in enumerate((turned * f[:, None], turned * f)):
+            out[:, axis] = 2 * pi * xp.sum(along, axis=(-2, -1), dtype=xp.float64)
 
     def multiply(self, waves: Array, factors: Array) -> None:
         """Multiply waves in place, each with the same factors."""

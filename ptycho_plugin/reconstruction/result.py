@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 
+NEARLY = 0.99
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -106,6 +108,18 @@ class Result:
         """Share of each probe mode, ``(mode,)``, in the photons of a frame."""
         powers = np.sum(np.abs(self.probe) ** 2, axis=(1, 2), dtype=np.float64)
         return np.asarray(powers / powers.sum())
+
+    @property
+    def at_tolerance(self) -> float:
+        """Share of frames that would lie farther from where they were measured, if they were let.
+
+        None of them is where refined positions can be believed. Many, with a low R or a high one, say
+        that the orientation is wrong, or the tolerance too narrow.
+        """
+        if not self.options.position_tolerance:
+            return 0.0
+        ways = np.linalg.norm(self.positions - self.positions_measured, axis=1)
+        return float(np.mean(ways > NEARLY * self.options.position_tolerance))
 
     @property
     def phase(self) -> NDArray[np.float32]:

@@ -146,11 +146,12 @@ def known_blocks(known_scan, forward, blocks_of):
 
 @pytest.fixture(scope="session")
 def blocks_of():
-    """Blocks of frames: ``blocks_of(forward, frames, positions_px, noise=0, modes=1)``."""
+    """Blocks of frames: ``blocks_of(forward, frames, positions_px, noise=0, modes=1, movable=False)``."""
 
-    def blocks(forward, frames, positions_px, noise=0, modes=1):
+    def blocks(forward, frames, positions_px, noise=0, modes=1, movable=False):
         noise = np.broadcast_to(np.float32(noise), frames.shape[1:])
-        return list(make_blocks(frames, positions_px, noise, modes, forward.machine, forward.detector))
+        where = forward.machine, forward.detector
+        return list(make_blocks(frames, positions_px, noise, modes, *where, movable=movable))
 
     return blocks
 
@@ -169,17 +170,23 @@ def modelled_frames():
 
 @pytest.fixture(scope="session")
 def phase_error():
-    """Spread of a map's phase about the truth over the scan's inside, global phase and ramp removed."""
+    """Spread of a map's phase about the truth over the scan's inside, what frames cannot fix removed.
+
+    That is a global phase, a ramp, and a shift of object and probe, here by less than a pixel.
+    """
 
     def measure(result, scan):
-        shift = np.rint(result.positions_px[0] - scan.positions_px[0]).astype(int)
+        first = np.s_[:25]
+        offsets = result.positions_px[first] - scan.positions_px[first]
+        shift = np.rint(np.median(offsets, axis=0)).astype(int)
         inside = np.s_[22:62, 22:62]
         found = result.object[22 + shift[0] : 62 + shift[0], 22 + shift[1] : 62 + shift[1]]
+        truth = np.angle(scan.object)
         difference = found * scan.object[inside].conj()
         phase = np.angle(difference * np.exp(-1j * np.angle(difference.sum())))
-        rows, columns = np.indices(phase.shape)
-        design = np.column_stack([np.ones(phase.size), rows.ravel(), columns.ravel()])
+        changes = [np.ones(truth.shape), *np.indices(truth.shape), *np.gradient(truth)]
+        design = np.stack([change[inside].ravel() for change in changes], axis=1)
         left = phase.ravel() - design @ np.linalg.lstsq(design, phase.ravel(), rcond=None)[0]
-        return left.std() / np.angle(scan.object[inside]).std()
+        return left.std() / truth[inside].std()
 
     return measure

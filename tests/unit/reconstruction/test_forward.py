@@ -1,5 +1,7 @@
 """The forward model against its definition, its adjoint and its derivative."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -89,6 +91,21 @@ def test_collecting_is_the_adjoint_of_a_small_change(
     assert sums.illumination[0].sum() == pytest.approx(
         setting.block.frames * setting.estimate.probe_power, rel=1e-4
     )
+
+
+@given(**settings)
+def test_slopes_along_ways_are_the_adjoint_of_the_change_of_probes(
+    processor, blocks_of, side, modes, slices, positions, on_grid, seed
+):
+    setting = Setting(processor, partial(blocks_of, movable=True), side, modes, 1, positions, seed)
+    forward, estimate, frames = setting.forward, setting.estimate, setting.block.frames
+    ways = np.random.default_rng(seed).standard_normal((frames, 2))
+    far = forward.probe_far(estimate)
+    changes = forward.changes_of_probes(setting.block, estimate, 0 * far, far, ways)
+    far_waves = processor.fourier(setting.waves.copy())
+    slopes = forward.slopes_along_ways(setting.block, far_waves, far)
+    scale = float(np.linalg.norm(changes) * np.linalg.norm(setting.waves))
+    assert np.sum(slopes * ways) == pytest.approx(np.vdot(setting.waves, changes).real, abs=1e-5 * scale)
 
 
 @given(**settings)

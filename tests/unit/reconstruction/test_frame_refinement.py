@@ -59,6 +59,39 @@ def test_right_positions_stay(known_scan, phase_error):
     assert phase_error(refined, known_scan) < 1.2 * phase_error(trusting, known_scan)
 
 
+def test_large_errors_are_found_and_the_object_with_them(known_scan, phase_error):
+    """1.5 px in each direction, a sixth of the beam's width: trusted positions give no object at all."""
+    pixel, rng = known_scan.geometry.object_pixel, np.random.default_rng(4)
+    moved = (known_scan.positions_px + rng.normal(0, 1.5, known_scan.positions_px.shape)) * pixel
+    dataset = known_scan.dataset(positions=moved)
+    trusting = reconstruct(dataset, ReconstructionOptions(**RECIPE))
+    refined = reconstruct(dataset, ReconstructionOptions(**RECIPE, position_tolerance=7.5 * pixel))
+    assert rms_px(refined.positions, known_scan) < 0.45
+    assert phase_error(refined, known_scan) < 0.5 * phase_error(trusting, known_scan)
+    assert refined.at_tolerance == 0
+
+
+def test_a_wrong_orientation_is_not_hidden(known_scan):
+    """The trap of refinement, a low R by a ruined object: frames stop at their tolerance, and it shows."""
+    pixel = known_scan.geometry.object_pixel
+    options = ReconstructionOptions(**RECIPE, position_tolerance=4 * pixel)
+    right = reconstruct(known_scan.dataset(), options)
+    turned = reconstruct(known_scan.dataset(positions=known_scan.positions_px[:, ::-1] * pixel), options)
+    assert turned.residual > 4 * right.residual
+    assert turned.at_tolerance > 0.1
+    assert right.at_tolerance == 0
+
+
+def test_weak_frames_do_not_ruin_the_object(simulate, phase_error):
+    """A thousand photons a frame, positions right, and leave to move by half a beam."""
+    scan = simulate(photons=1e3)
+    pixel = scan.geometry.object_pixel
+    trusting = reconstruct(scan.dataset(), ReconstructionOptions(**RECIPE))
+    refined = reconstruct(scan.dataset(), ReconstructionOptions(**RECIPE, position_tolerance=4.5 * pixel))
+    assert rms_px(refined.positions, scan) < 0.8
+    assert phase_error(refined, scan) < 1.3 * phase_error(trusting, scan)
+
+
 def test_intensities_are_found(known_scan):
     rng = np.random.default_rng(6)
     beam = rng.uniform(0.7, 1.3, len(known_scan.frames))

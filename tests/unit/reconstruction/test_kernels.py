@@ -54,6 +54,12 @@ class Case:
     def shifts(self):
         return shift_factors(self.rng.uniform(-0.5, 0.5, (self.frames, 2)), self.side)
 
+    def ways(self):
+        return self.rng.standard_normal((self.frames, 2)).astype(np.float32)
+
+    def frequencies(self):
+        return np.fft.fftfreq(self.side).astype(np.float32)
+
     def noise_power(self):
         """Of some frames more than any distance, of one nothing."""
         return np.array([0, 1e9, 0.1, 1], np.float32) * np.float32(self.side**2)
@@ -70,6 +76,21 @@ def expand(poisson, background=0.5):
 ARGUMENTS = {
     "shift": lambda c: [c.exits()[0], c.shifts(), c.exits()],
     "add_shifted_back": lambda c: [c.exits(), c.shifts(), c.exits()[0]],
+    "shift_changes": lambda c: [
+        c.exits()[0],
+        c.exits()[0],
+        c.shifts(),
+        c.ways(),
+        c.frequencies(),
+        c.exits(),
+    ],
+    "slopes_along_ways": lambda c: [
+        c.exits(),
+        c.exits()[0],
+        c.shifts(),
+        c.frequencies(),
+        np.zeros((c.frames, 2)),
+    ],
     "multiply": lambda c: [c.exits(), c.waves(c.side, c.side)],
     "move": lambda c: [c.exits(), c.shifts()],
     "exit_waves": lambda c: [c.probes(), c.object(), c.corners, c.exits()],

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.forward import ForwardModel
+from ptycho_plugin.reconstruction.frame_refinement import FrameRefinement
 from ptycho_plugin.reconstruction.gauge import in_slices
 from ptycho_plugin.reconstruction.kernels import DARK_COUNTS
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, residual_of
@@ -132,6 +133,34 @@ def test_gradient_against_finite_differences(off_truth, start, likelihood, part)
     step = 1e-3 * float(np.linalg.norm(getattr(off_truth, part)) / np.linalg.norm(getattr(gradient, part)))
     slope = likelihood(off_truth.plus(direction, step)) - likelihood(off_truth.plus(direction, -step))
     assert slope / (2 * step) == pytest.approx(2 * gradient.dot(direction), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "sample", [SAMPLES["far field"], SAMPLES["two slices"]], indirect=True, ids=["thin", "thick"]
+)
+def test_slope_along_ways_against_finite_differences(
+    off_truth, known_scan, forward, blocks_of, modelled_frames, model
+):
+    """dL = 2 slopes . ways: `Gradient` holds half the derivative of positions."""
+    frames = known_scan.frames[:12].astype(np.float32) + np.float32(model.background)
+    positions = known_scan.positions_px[:12] + 0.3
+
+    def likelihood(positions_px):
+        blocks = blocks_of(forward, frames, positions_px, movable=True)
+        modelled = (modelled_frames(forward, off_truth, block) for block in blocks)
+        pairs = zip(modelled, blocks, strict=True)
+        return sum(model.negative_log_likelihood(expected, block.amplitudes) for expected, block in pairs)
+
+    blocks = blocks_of(forward, frames, positions, movable=True)
+    shape = off_truth.object.shape[-2:]
+    refinement = FrameRefinement(blocks, positions, tolerance_px=3, shape=shape, forward=forward)
+    engine = MaximumLikelihood(
+        off_truth, blocks, forward, noise=model.noise, background=model.background, refinement=refinement
+    )
+    slopes = engine.gradient().steepest.positions_px
+    ways = slopes / np.abs(slopes).max()
+    difference = likelihood(positions + 0.01 * ways) - likelihood(positions - 0.01 * ways)
+    assert difference / 0.02 == pytest.approx(2 * np.sum(slopes * ways), rel=0.02)
 
 
 @pytest.mark.parametrize(
