@@ -18,7 +18,7 @@ from benchmarks.cases import standard_case, standard_like
 from benchmarks.gpu import gpu_figures
 from benchmarks.memory import peak_figure
 from benchmarks.peers import peer_figures
-from benchmarks.quality import Scorer, other_figures, standard_figures
+from benchmarks.quality import Scorer, other_figures, position_figures, standard_figures
 from benchmarks.report import Figure, as_json, print_table
 from benchmarks.scaling import frame_figures, side_figures
 from benchmarks.speed import iteration_figures, peer_quality_figure
@@ -37,6 +37,7 @@ class Part(StrEnum):
     MEMORY = "memory"
     SCALING = "scaling"
     QUALITY = "quality"
+    POSITIONS = "positions"
     OTHER_CASES = "other-cases"
     PEERS = "peers"
 
@@ -112,6 +113,10 @@ class Benchmark:
             case Part.QUALITY:
                 yield from standard_figures(
                     self._case, scorer, seeds=2 if self._quick else 5, quick=self._quick
+                )
+            case Part.POSITIONS:
+                yield from position_figures(
+                    self._case, scorer, seeds=2 if self._quick else 3, quick=self._quick
                 )
             case Part.OTHER_CASES:
                 yield from other_figures(self._case, self._gaps(), scorer, quick=self._quick)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cases import POSITION_ERROR_M, Case, harder_case
 from benchmarks.report import Figure
+from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import ReconstructionError
 from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
@@ -27,6 +29,10 @@ LOW_DOSE = 0.1
 """Share of the standard case's photons."""
 RECIPE = ReconstructionOptions(difference_map_iterations=200, maximum_likelihood_iterations=300)
 QUICK_RECIPE = ReconstructionOptions(difference_map_iterations=4, maximum_likelihood_iterations=4)
+POSITION_ERROR_PX = 3.0
+"""Standard deviation, in each direction, of the errors that refinement is to find."""
+FOR_POSITIONS = {"difference_map_iterations": 12}
+"""That many find frames that are far off; the likelihood does the rest."""
 FOR_THE_HARDER_CASE = {"probe_modes": 2, "position_tolerance": 3 * POSITION_ERROR_M}
 
 
@@ -88,6 +94,43 @@ def other_figures(case: Case, gaps: NDArray[np.bool_], scorer: Scorer, *, quick:
     yield from _figures("low_dose_", [case.counted(1, LOW_DOSE)], scorer, options, {})
     harder = harder_case(case.scan.geometry.frame_side, gaps)
     yield from _figures("harder_", [harder], scorer, options.model_copy(update=FOR_THE_HARDER_CASE), {})
+
+
+def position_figures(case: Case, scorer: Scorer, seeds: int, *, quick: bool) -> Iterator[Figure]:
+    """Yield what refinement leaves of errors of `POSITION_ERROR_PX` in each direction, and the map's scores.
+
+    A common shift is removed from positions: no frame can tell it. Nor can frames tell a common scale
+    and shear of the errors, which a second figure is without.
+    """
+    pixel = case.scan.geometry.object_pixel
+    tolerance = {"position_tolerance": 5 * POSITION_ERROR_PX * pixel}
+    options = (QUICK_RECIPE if quick else RECIPE.model_copy(update=FOR_POSITIONS)).model_copy(
+        update=tolerance
+    )
+    results = [reconstruct(_moved(case, seed), options) for seed in range(1, seeds + 1)]
+    left = [_left_px(result.positions / pixel, case.scan.positions / pixel) for result in results]
+    for name, values in zip(
+        ("positions_rms_px", "positions_local_rms_px"), zip(*left, strict=True), strict=True
+    ):
+        remark = f"in each direction, seeds: {', '.join(f'{value:.3f}' for value in values)}"
+        yield Figure(name, max(values), "< 0.3", remark)
+    scores = [scorer.scores(result.object, result.positions_px, case) for result in results]
+    for name, wanted in WANTED.items():
+        yield Figure(f"positions_{name}", median(score[name] for score in scores), wanted)
+
+
+def _moved(case: Case, seed: int) -> PtychoDataset:
+    """Return the scan with positions that the stage got wrong."""
+    errors_px = np.random.default_rng(seed).normal(scale=POSITION_ERROR_PX, size=case.scan.positions.shape)
+    return replace(case.scan, positions=case.scan.positions + errors_px * case.scan.geometry.object_pixel)
+
+
+def _left_px(found_px: NDArray[np.float64], true_px: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the rms error without a common shift, and without common scale and shear besides."""
+    centred = true_px - true_px.mean(axis=0)
+    shifted = found_px - true_px - (found_px - true_px).mean(axis=0)
+    together = centred @ np.linalg.lstsq(centred, shifted, rcond=None)[0]
+    return float(np.sqrt(np.mean(shifted**2))), float(np.sqrt(np.mean((shifted - together) ** 2)))
 
 
 def _figures(
