@@ -51,6 +51,11 @@ class PtychoReconstruction(Container):
         return self._array("object")
 
     @property
+    def slices(self) -> NDArray[np.complex64]:
+        """Complex transmissions (slice, row, column), whose product `object` is; one where it is thin."""
+        return self._array("slices") if "slices" in self else self.object[None]
+
+    @property
     def probe(self) -> NDArray[np.complex64]:
         """Illumination (mode, row, column); sum |probe|^2 is the photons of one frame."""
         return self._array("probe")

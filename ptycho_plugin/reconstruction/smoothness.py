@@ -6,7 +6,8 @@ Guizar-Sicairos, New J. Phys. 14, 063004 (2012), section 3.4, add to it
     w G,    G = sum over neighbouring pixels r, r' of |O_r - O_r'|^2.
 
 Here w is the logarithm's own scale: it is what a Gaussian distribution of the differences contributes to
--log p where 1 / (2 w) is their mean square. So it belongs to the sample alone, whatever the photons.
+-log p where 1 / (2 w) is their mean square, as differences are that lie along one direction in the complex
+plane, those of a weak phase. So it belongs to the sample alone, whatever the photons.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def test_the_map_grows_in_place_and_everything_comes_at_the_end(
 
     client = tiled["reconstructions"]["growing"]
     assert client.status == "final"
-    for key in ("phase", "amplitude", "object", "probe", "trusted", "positions", "positions_px"):
+    for key in ("phase", "amplitude", "object", "slices", "probe", "trusted", "positions", "positions_px"):
         np.testing.assert_array_equal(getattr(client, key), getattr(result, key), strict=True)
     np.testing.assert_array_equal(client.error, result.errors)
     assert client.geometry == result.geometry
