@@ -54,8 +54,9 @@ ITERATIONS_PER_EXPANSION = 5
 """Maximum likelihood: how long the curvatures along frames' ways serve its preconditioner."""
 ITERATIONS_PER_REFINEMENT = 2
 """Maximum likelihood: object and probe settle between two refinements of the frames' intensities."""
-LARGEST_ERROR = 10.0
-"""Of an iteration. No light at all leaves 1; poor starts on poor data leave up to 1.2."""
+LARGEST_ERROR = 1e4
+"""Of an iteration. The likelihood may overshoot as it leaves the map of frames that do not fit, and come back:
+from 115 was seen."""
 NOT_YET = -1
 """In a state: what has not begun."""
 

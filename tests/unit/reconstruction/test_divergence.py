@@ -129,7 +129,9 @@ def test_odd_data_give_numbers(known_scan, odd, options):
         assert np.isfinite(getattr(result, name)).all(), name
 
 
-def test_a_frame_far_brighter_than_the_others_stops_it_by_name(known_scan):
+def test_a_frame_far_brighter_than_the_others_stops_it_by_name(known_scan, monkeypatch):
+    """It makes R overshoot to some hundred, which here is too much."""
+    monkeypatch.setattr("ptycho_plugin.reconstruction.driver.LARGEST_ERROR", 10.0)
     with pytest.raises(DivergenceError, match=r"frame 37 has .* times the counts of the median one"):
         reconstruct(spoilt(known_scan, 37, lambda frame: 1000 * frame), ReconstructionOptions(**RECIPE))
 
