@@ -73,10 +73,10 @@ class PtychoDataset:
         return measured
 
     def mean_frame(self) -> NDArray[np.float64]:
-        """Return the mean counts ``(row, column)``, 0 where no frame has a measurement."""
+        """Return the mean counts ``(row, column)``, those of all pixels where no frame has a measurement."""
         measured = np.broadcast_to(self.mask, self.frames.shape)
-        total = np.sum(self.frames, axis=0, where=measured, dtype=np.float64)
-        return np.asarray(total / np.maximum(measured.sum(axis=0), 1))
+        total, times = np.sum(self.frames, axis=0, where=measured, dtype=np.float64), measured.sum(axis=0)
+        return np.where(times > 0, total / np.maximum(times, 1), total.sum() / times.sum())
 
     def with_probe(self, probe: NDArray[np.complex64]) -> PtychoDataset:
         """Return the same scan with another start probe."""

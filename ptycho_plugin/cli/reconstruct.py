@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import tomllib
@@ -106,14 +107,12 @@ def reconstruct_scan(
     Example: ptycho reconstruct RUN_UID --tiled https://tiled.example.org -o map.h5
     """
     from ptycho_plugin.io import write_result
-    from ptycho_plugin.io.atomic import check_writable
     from ptycho_plugin.provenance import provenance
     from ptycho_plugin.reconstruction.driver import reconstruct
 
     if "://" in source:  # not repeated: it may hold a key
         raise InputError("an address is no scan: give the uid of its run, and the address with --tiled")
-    for file in filter(None, (output, checkpoint)):
-        check_writable(file)
+    _check_outputs(output, checkpoint)
     options = _options(
         recipe,
         difference_map_iterations=difference_map,
@@ -124,7 +123,7 @@ def reconstruct_scan(
     dataset, origin = _from_file(source, output) if tiled is None else _from_tiled(source, tiled)
     if focus_to_sample_mm is not None:
         near = dataset.geometry.in_near_field(focus_to_sample_mm * 1e-3)
-        dataset = replace(dataset, geometry=near)
+        dataset = replace(dataset, geometry=near, probe=None)  # one that was there has far-field pixels
     dataset = _with_start_probe(dataset, zone_plate)
     for remark in dataset.remarks:
         print(f"ptycho: {source}: {remark}", file=sys.stderr)
@@ -151,6 +150,15 @@ def reconstruct_scan(
     print(json.dumps(_summary(result, output)))
 
 
+def _check_outputs(output: Path, checkpoint: Path | None) -> None:
+    from ptycho_plugin.io.atomic import check_writable
+
+    for file in filter(None, (output, checkpoint)):
+        check_writable(file)
+    if checkpoint is not None and checkpoint.resolve() == output.resolve():
+        raise InputError(f"{checkpoint} is the output as well: name another file for the checkpoint")
+
+
 def _with_checkpoint(
     file: Path,
     dataset: PtychoDataset,
@@ -159,9 +167,13 @@ def _with_checkpoint(
     bar: ReconstructionBar,
 ) -> Result:
     """Reconstruct from where a checkpoint was written, if there is one, and keep it up to date."""
+    import numpy as np
+
     from ptycho_plugin.io.checkpoint import read_checkpoint, write_checkpoint
     from ptycho_plugin.reconstruction.driver import started
 
+    probe = hashlib.sha256(np.ascontiguousarray(dataset.probe).tobytes()).hexdigest()
+    source = source | {"geometry": dataset.geometry.model_dump_json(), "start probe": probe}
     reconstruction = read_checkpoint(file, options, source) if file.exists() else started(dataset, options)
     written = perf_counter()
 
@@ -235,6 +247,8 @@ def _with_start_probe(
             f"{dataset.source} holds no start probe ('probe0' of a file, 'ptycho.probe' of a run): "
             "describe the optic with --zone-plate, or give --focus-to-sample-mm for a near field"
         )
+    if dataset.geometry.focus_to_sample is not None:
+        raise InputError("--zone-plate: a near field starts from its mean frame: leave it out")
     diameter_um, outermost_zone_nm, stop_um, defocus_um = zone_plate
     try:
         optic = ZonePlate(

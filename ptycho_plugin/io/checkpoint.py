@@ -61,16 +61,30 @@ def read_checkpoint(path: Path, options: ReconstructionOptions, source: Mapping[
             if file.attrs.get(VERSION) != SCHEMA_VERSION:
                 raise InputError(f"{path} is no checkpoint of this version: name another file, or remove it")
             begun_with, state = json.loads(file.attrs["source"]), _read(file)
-        reconstruction = Reconstruction.restored(state)
+        _check_same(path, begun_with, dict(source), state["options"], options)
+        return Reconstruction.restored(state)
     except (OSError, KeyError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is no checkpoint, or a damaged one: {error}") from error
-    if begun_with != dict(source):
-        raise InputError(f"{path} is a checkpoint of {begun_with}: name another file, or remove it")
-    if reconstruction.options != options:
+
+
+def _check_same(
+    path: Path,
+    begun_with: dict[str, str],
+    source: dict[str, str],
+    begun_options: str,
+    options: ReconstructionOptions,
+) -> None:
+    if begun_with != source:
+        differs = ", ".join(
+            sorted(key for key in begun_with | source if begun_with.get(key) != source.get(key))
+        )
+        raise InputError(
+            f"{path} is a checkpoint of something else ({differs}): name another file, or remove it"
+        )
+    if ReconstructionOptions.model_validate_json(begun_options) != options:
         raise InputError(f"{path} was started with other options: give those, or remove the file")
-    return reconstruction
 
 
 def _write(group: h5py.Group, state: Mapping[str, Any]) -> None:

@@ -114,13 +114,21 @@ def split_positions(
     return corners, shift_factors(positions_px - corners, side)
 
 
-def blocks_state(blocks: Sequence[Block], machine: Machine) -> dict[str, NDArray[Any]]:
-    """Return blocks as a few arrays on the host, one after the other along the frames."""
+def blocks_state(blocks: Sequence[Block], machine: Machine, *, waves: bool) -> dict[str, NDArray[Any]]:
+    """Return blocks as a few arrays on the host, one after the other along the frames.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+    machine : Machine
+    waves : bool
+        Whether the engine goes on from the exit waves: else they are as good as zeros.
+    """
 
     def joined(name: str) -> NDArray[Any]:
         return np.concatenate([machine.host(getattr(block, name)) for block in blocks])
 
-    side = blocks[0].amplitudes.shape[-1]
+    _, modes, side, _ = blocks[0].exit_waves.shape
     on_grid = np.zeros((1, 2, side), np.complex64)
     shifts = [
         np.repeat(on_grid, block.frames, axis=0) if block.shifts is None else machine.host(block.shifts)
@@ -131,7 +139,8 @@ def blocks_state(blocks: Sequence[Block], machine: Machine) -> dict[str, NDArray
         "power": np.array([block.power for block in blocks]),
         "shifted": np.array([block.shifts is not None for block in blocks]),
         "shifts": np.concatenate(shifts),
-    } | {name: joined(name) for name in ("amplitudes", "noise_power", "corners", "exit_waves")}
+        "modes": np.array(modes),
+    } | {name: joined(name) for name in ("amplitudes", "noise_power", "corners", *["exit_waves"][:waves])}
 
 
 def restored_blocks(state: Mapping[str, NDArray[Any]], machine: Machine) -> list[Block]:
@@ -139,8 +148,10 @@ def restored_blocks(state: Mapping[str, NDArray[Any]], machine: Machine) -> list
     blocks = []
     starts = np.cumsum([0, *state["frames"]])
     for number, part in enumerate(map(slice, starts[:-1], starts[1:])):
-        waves = machine.waves(state["exit_waves"][part].shape)
-        waves[...] = machine.array(state["exit_waves"][part])
+        frames, side, _ = state["amplitudes"][part].shape
+        waves = machine.waves((frames, int(state["modes"]), side, side))
+        if "exit_waves" in state:
+            waves[...] = machine.array(state["exit_waves"][part])
         blocks.append(
             Block(
                 amplitudes=machine.array(state["amplitudes"][part]),

@@ -47,6 +47,8 @@ class Evidence:
         Of each frame, over its measured pixels.
     share_seen, likeness : float
         As `MeanFrame` has them of the start probe.
+    fills_its_array : bool
+        Whether the probe is meant to be as wide as its array, as in a near field.
     """
 
     probe: NDArray[np.complex64]
@@ -54,6 +56,7 @@ class Evidence:
     counts: NDArray[np.float64]
     share_seen: float
     likeness: float
+    fills_its_array: bool = False
 
     @property
     def diameter_px(self) -> float:
@@ -63,7 +66,8 @@ class Evidence:
 
 def likely_cause(evidence: Evidence) -> str:
     """Return a sentence about what is most out of the ordinary, or that nothing is."""
-    strength, sentence = max(suspect(evidence) for suspect in SUSPICIONS)
+    of_width = (_no_scan, _wide_probe) if evidence.fills_its_array else ()
+    strength, sentence = max(suspect(evidence) for suspect in SUSPICIONS if suspect not in of_width)
     if strength > 1:
         return sentence
     return "frames, positions, mask and start probe look ordinary: try another start probe"

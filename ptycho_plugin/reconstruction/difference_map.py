@@ -201,9 +201,9 @@ class DifferenceMap:
                 reflected = machine.room("reflected", block.exit_waves.shape)
                 machine.primitives.reflect(*overlap, block.exit_waves, reflected)
                 machine.primitives.modulus(
-                    forward.detector.forth(reflected), block.amplitudes, block.noise_power
+                    forward.to_detector(block, reflected), block.amplitudes, block.noise_power
                 )
-                nearest = forward.detector.back(reflected)
+                nearest = forward.to_sample(block, reflected)
                 distance += machine.primitives.advance(block.exit_waves, nearest, *overlap, *sums)
                 power += block.power
             return distance, power

@@ -96,8 +96,8 @@ class Reconstruction:
         self.geometry = geometry
         self.options = options or ReconstructionOptions()
         self._machine, self._why = (machine, ASKED_FOR) if machine else choose_machine(self.options.device)
-        if self.options.estimate_background and geometry.focus_to_sample is not None:
-            raise InputError("estimate_background: no part of a near-field frame is dark; leave it out")
+        if geometry.focus_to_sample is not None:
+            _check_near_field(self.options)
         self._planned = planned_positions
         self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
         support = probe_support(probe, self.options.probe_support, geometry.object_pixel)
@@ -224,9 +224,8 @@ class Reconstruction:
         return len(self._errors) - (self._recipe_from or 0)
 
     def _begin_likelihood(self) -> MaximumLikelihood:
-        start = in_slices(self._map.estimate, self.options.slices)
         self._likelihood = MaximumLikelihood(
-            start,
+            self._likelihood_start(),
             self._blocks,
             self._forward,
             noise=self.options.noise,
@@ -236,6 +235,22 @@ class Reconstruction:
         )
         self._likelihood_from = len(self._errors)
         return self._likelihood
+
+    def _likelihood_start(self) -> Estimate:
+        """Return what the map found, in slices where there are several: its phase must not wrap in them."""
+        estimate, slices = self._map.estimate, self.options.slices
+        if slices == 1:
+            return estimate
+        flat = self._flat(estimate, self._field.to_px(self._positions))[0]
+        return in_slices(Estimate(*map(self._machine.array, (flat.object, flat.probe))), slices)
+
+    def _flat(
+        self, estimate: Estimate, positions_px: NDArray[np.float64]
+    ) -> tuple[Estimate, NDArray[np.bool_]]:
+        """Return an estimate on the host without global phase and ramp, and where it can be trusted."""
+        estimate = Estimate(self._machine.host(estimate.object), self._machine.host(estimate.probe))
+        trusted = self._field.trusted(estimate.probe, positions_px)
+        return without_ramp(estimate, trusted), trusted
 
     def _refine(self, likelihood: MaximumLikelihood) -> float:
         with self._engine_at_work():
@@ -263,12 +278,11 @@ class Reconstruction:
         estimate = self._map.estimate if self._likelihood is None else self._likelihood.estimate
         background = self._statistics.background
         residual = residual_of(estimate, self._blocks, self._forward, background)
-        estimate = Estimate(self._machine.host(estimate.object), self._machine.host(estimate.probe))
         measured_px = self._field.to_px(self._positions)
         refined = self._refinement
         positions_px = measured_px if refined is None else refined.positions_px
-        trusted = self._field.trusted(estimate.probe, positions_px)
-        estimate = with_orthogonal_modes(without_ramp(estimate, trusted))
+        estimate, trusted = self._flat(estimate, positions_px)
+        estimate = with_orthogonal_modes(estimate)
         estimate = estimate.with_probe_power(self._statistics.photons(estimate.probe))
         return Result(
             slices=estimate.object,
@@ -301,7 +315,9 @@ class Reconstruction:
             "likelihood_from": np.array(NOT_YET if self._likelihood_from is None else self._likelihood_from),
             "seconds": np.array(self._seconds),
             "statistics": self._statistics.state(),
-            "blocks": blocks_state(self._blocks, self._machine),
+            "blocks": blocks_state(self._blocks, self._machine, waves=self._likelihood is None),
+            "start_probe": self._start_probe,
+            "good": self._good.state(self._machine),
         }
         if self._refinement is not None:
             state["refinement"] = self._refinement.state()
@@ -311,10 +327,9 @@ class Reconstruction:
     @classmethod
     def restored(cls, state: State, machine: Machine | None = None) -> Reconstruction:
         """Return a reconstruction that goes on where another one's `state` was taken."""
-        estimate = state["engine"]["estimate"]
         self = cls(
             Geometry.model_validate_json(state["geometry"]),
-            estimate["probe"],
+            state["start_probe"],
             state["planned"],
             ReconstructionOptions.model_validate_json(state["options"]),
             machine,
@@ -331,7 +346,7 @@ class Reconstruction:
         else:
             self._begin_likelihood().restore(state["engine"])
             self._likelihood_from = likelihood_from
-        self._good = (self._likelihood or self._map).estimate
+        self._good = Estimate.restored(state["good"], self._machine)
         if "refinement" in state:
             self._frame_refinement().restore(state["refinement"])
         return self
@@ -373,6 +388,7 @@ class Reconstruction:
             counts=np.concatenate([np.sum(a**2, axis=(1, 2), where=a >= 0) for a in frames]),
             share_seen=self._statistics.share_seen(self._start_probe),
             likeness=self._statistics.likeness(self._start_probe),
+            fills_its_array=self.geometry.focus_to_sample is not None,
         )
 
     def _tell(self, report: Report | None, engine: str, error: float) -> None:
@@ -416,3 +432,10 @@ def started(dataset: PtychoDataset, options: ReconstructionOptions | None = None
     reconstruction = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, options)
     reconstruction.add(dataset.intensities(), dataset.positions)
     return reconstruction
+
+
+def _check_near_field(options: ReconstructionOptions) -> None:
+    if options.estimate_background:
+        raise InputError("estimate_background: no part of a near-field frame is dark; leave it out")
+    if options.position_tolerance > 0:
+        raise InputError("position_tolerance: positions are refined in the far field only; leave it out")

@@ -106,7 +106,15 @@ class ForwardModel:
         """Return the waves on the detector, ``(frame, mode, row, column)``, in a room of that name."""
         waves = self.machine.room(room, block.exit_waves.shape)
         self.exit_waves(block, probes, object_, waves)
-        return self.detector.forth(waves)
+        return self.to_detector(block, waves)
+
+    def to_detector(self, block: Block, waves: Array) -> Array:
+        """Return exit waves ``(frame, mode, row, column)`` on the detector, in their place."""
+        return self.detector.forth(waves, block.shifts)
+
+    def to_sample(self, block: Block, far: Array) -> Array:
+        """Return waves on the detector back behind the sample, in their place: the adjoint."""
+        return self.detector.back(far, block.shifts)
 
     def change_of_exit_waves(
         self,

@@ -104,6 +104,8 @@ class FrameRefinement:
 
         pairs = list(zip(self._blocks, self._frames, strict=True))
         self._machine.for_each_share(refine, pairs)
+        # an estimate without numbers is told by the next iteration: until then no frame moves
+        steps, growth = np.nan_to_num(steps, posinf=0, neginf=0), np.nan_to_num(growth, posinf=0, neginf=0)
         self._move(steps)
         self.intensities *= (1 + growth) ** 2
         self.intensities /= self.intensities.mean()

@@ -113,6 +113,23 @@ def multiply(waves: Waves, factors: Waves) -> None:
 
 
 @kernel
+def move(waves: Waves, factors: Waves) -> None:
+    """Multiply waves in place, each frame's with its own factors ``(frame, 2, side)`` of rows and columns."""
+    frames, modes, side, _ = waves.shape
+    psi, f = _pairs(waves), _pairs(factors)
+    for j in range(frames):
+        for m in range(modes):
+            for r in range(side):
+                wave, row_re, row_im, column = psi[j, m, r], f[j, 0, 2 * r], f[j, 0, 2 * r + 1], f[j, 1]
+                for c in range(side):
+                    fr = row_re * column[2 * c] - row_im * column[2 * c + 1]
+                    fi = row_re * column[2 * c + 1] + row_im * column[2 * c]
+                    re, im = wave[2 * c], wave[2 * c + 1]
+                    wave[2 * c] = re * fr - im * fi
+                    wave[2 * c + 1] = re * fi + im * fr
+
+
+@kernel
 def exit_waves(probes: Waves, object_: Waves, corners: Corners, out: Waves) -> None:
     """Set out_j = P_j O_j."""
     frames, modes, side, _ = out.shape

@@ -11,6 +11,7 @@ an analytic line search. A prior for a smooth object may be added: see `smoothne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -84,12 +85,15 @@ class MaximumLikelihood:
     def step(self) -> float:
         """Take one iteration; return R of the estimate before it.
 
-        R = sqrt(sum (sqrt(I) - sqrt(n))^2 / sum n) over measured pixels.
+        R = sqrt(sum (sqrt(I) - sqrt(n))^2 / sum n) over measured pixels; not a number where no step of
+        finite length was found, and none was taken.
         """
         gradient = self.gradient()
         self._direction = self._conjugate(gradient)
         self._last = gradient
         moved = self.estimate.plus(self._direction, self._step_length(self._direction))
+        if not math.isfinite(moved.probe_power):
+            return math.nan
         self.estimate = moved.with_probe_power(self._power)
         return gradient.residual
 
@@ -130,10 +134,10 @@ class MaximumLikelihood:
             for block in share:
                 probes = forward.probes(block, self.estimate, far_probe)
                 incoming = forward.exit_waves(block, probes, object_, block.exit_waves)
-                far = forward.detector.forth(block.exit_waves)
+                far = forward.to_detector(block, block.exit_waves)
                 slope = machine.room("slope", far.shape)
                 distance += machine.primitives.compare(far, block.amplitudes, *self.model, slope)
-                forward.collect(block, forward.detector.back(slope), incoming, object_, sums)
+                forward.collect(block, forward.to_sample(block, slope), incoming, object_, sums)
                 power += block.power
             return distance, power
 
@@ -180,7 +184,7 @@ class MaximumLikelihood:
                 incoming = forward.entering(block, probes, object_)
                 forward.change_of_exit_waves(block, incoming, steps, object_, direction.object, change)
                 slope_here, curvature_here = machine.primitives.expand(
-                    block.exit_waves, forward.detector.forth(change), block.amplitudes, *self.model
+                    block.exit_waves, forward.to_detector(block, change), block.amplitudes, *self.model
                 )
                 slope += slope_here
                 curvature += curvature_here

@@ -62,6 +62,17 @@ class ReconstructionOptions(CheckedModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _likelihood_is_there(self) -> Self:
+        its_own = ("slices", "smoothness", "position_tolerance", "refine_intensities")
+        asked = [name for name in its_own if getattr(self, name) != type(self).model_fields[name].default]
+        if asked and self.maximum_likelihood_iterations == 0:
+            raise ValueError(
+                f"{', '.join(asked)}: the maximum likelihood alone sees to it: "
+                "give maximum_likelihood_iterations more than 0"
+            )
+        return self
+
     @property
     def refines_frames(self) -> bool:
         """Whether anything is refined that belongs to one frame alone."""

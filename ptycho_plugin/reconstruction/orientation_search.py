@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ptycho_plugin.dataset import PtychoDataset
-from ptycho_plugin.errors import InputError
+from ptycho_plugin.errors import DivergenceError, InputError
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign
 from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
@@ -149,10 +149,18 @@ def _tried(
     groups = [_part(dataset, group) for group in halved(dataset.positions, HALVINGS_OF_FRAMES)]
     residuals = []
     for done, hypothesis in enumerate(hypotheses, start=1):
-        residuals.append([reconstruct(read_as(group, hypothesis), TRIAL).residual for group in groups])
+        residuals.append([_residual(read_as(group, hypothesis)) for group in groups])
         if report is not None:
             report(done, len(hypotheses))
     return compared(hypotheses, np.array(residuals))
+
+
+def _residual(dataset: PtychoDataset) -> float:
+    """Return R of a trial; of one that diverges, which a wrong hypothesis may, the last good one."""
+    try:
+        return reconstruct(dataset, TRIAL).residual
+    except DivergenceError as error:
+        return float(error.last_good.residual)
 
 
 def compared(hypotheses: Sequence[Hypothesis], residuals: NDArray[np.float64]) -> tuple[Trial, ...]:

@@ -39,6 +39,10 @@ class Plain:
         """Multiply waves in place, each with the same factors."""
         waves *= factors
 
+    def move(self, waves: Array, factors: Array) -> None:
+        """Multiply waves in place, each frame's with its own factors of rows and columns."""
+        waves *= _factors(factors)
+
     def exit_waves(self, probes: Array, object_: Array, corners: Corners, out: Array) -> None:
         """Set out_j = P_j O_j."""
         out[...] = probes * self._patches(object_, corners, out.shape[-1])

@@ -1,8 +1,8 @@
 """Free space behind the sample: the far field, the near field, and the gap between two slices.
 
-Every propagation is linear and, up to its scale, unitary. `forth` leaves waves on the detector at `side`
-times the scale of those that keep the power; `back` is the inverse for waves that the primitives have
-divided by side^2, so that both fit the far field's bare transforms.
+Every propagation is linear and, up to its scale, unitary. To the detector, `forth` leaves waves at `side`
+times the scale of those that keep the power, and `back` is its inverse for waves that the primitives have
+divided by side^2, so that both fit the far field's bare transforms. Through a gap, `back` is the inverse.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from ptycho_plugin.reconstruction.machine import Array, Machine
 
 
 class Propagation(Protocol):
-    """From one plane to another, in the waves' place."""
+    """From one plane to another, in the waves' place.
 
-    def forth(self, waves: Array) -> Array:
-        """Return waves ``(..., row, column)`` on the further plane."""
+    ``shifts``, ``(frame, 2, side)`` complex64 or None, are `Block.shifts`: by these the waves were moved to
+    the object's pixels, and on a detector that shows where they are, they must be moved back.
+    """
 
-    def back(self, far: Array) -> Array:
+    def forth(self, waves: Array, shifts: Array | None = None) -> Array:
+        """Return waves ``(frame, mode, row, column)`` on the further plane."""
+
+    def back(self, far: Array, shifts: Array | None = None) -> Array:
         """Return waves of the further plane on the nearer one."""
 
     def frame_order(self, frames: NDArray[Any]) -> NDArray[Any]:
@@ -42,11 +46,11 @@ class FarField:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    def forth(self, waves: Array) -> Array:
-        """Return the bare transforms."""
+    def forth(self, waves: Array, shifts: Array | None = None) -> Array:  # noqa: ARG002  a far field's
+        """Return the bare transforms: where a wave is, its far field does not show."""
         return self._machine.fourier(waves)
 
-    def back(self, far: Array) -> Array:
+    def back(self, far: Array, shifts: Array | None = None) -> Array:  # noqa: ARG002  intensity is the same
         """Return the bare inverse transforms."""
         return self._machine.inverse_fourier(far)
 
@@ -73,21 +77,29 @@ class NearField:
         self._forth = machine.array((bare * factors).astype(np.complex64))
         self._back = machine.array((bare * factors.conj()).astype(np.complex64))
 
-    def forth(self, waves: Array) -> Array:
+    def forth(self, waves: Array, shifts: Array | None = None) -> Array:
         """Return the waves some way downstream."""
-        return self._filtered(waves, self._forth)
+        return self._filtered(waves, self._forth, None if shifts is None else self._phases(shifts, -1))
 
-    def back(self, far: Array) -> Array:
+    def back(self, far: Array, shifts: Array | None = None) -> Array:
         """Return the waves as far upstream."""
-        return self._filtered(far, self._back)
+        return self._filtered(far, self._back, None if shifts is None else self._phases(shifts, +1))
 
     def frame_order(self, frames: NDArray[Any]) -> NDArray[Any]:
         """Return frames as they are: each of their pixels is one of the object's."""
         return frames
 
-    def _filtered(self, waves: Array, factors: Array) -> Array:
+    def _filtered(self, waves: Array, factors: Array, phases: Array | None) -> Array:
         self._machine.primitives.multiply(self._machine.fourier(waves), factors)
+        if phases is not None:
+            self._machine.primitives.move(waves, phases)
         return self._machine.inverse_fourier(waves)
+
+    def _phases(self, shifts: Array, sign: int) -> Array:
+        """Return the shifts' phases, or their conjugates: a beam that is stronger is not farther away."""
+        xp = self._machine.xp
+        phases = shifts / xp.abs(shifts)
+        return phases if sign > 0 else xp.conj(phases)
 
 
 def to_detector(geometry: Geometry, machine: Machine) -> Propagation:

@@ -68,6 +68,7 @@ def test_a_recipe_holds_any_option_and_the_command_line_goes_before_it(ptycho, e
         ("probe_modes = ", "recipe.toml is no recipe"),
         ("probes = 2", "ReconstructionOptions has no probes"),
         ("probe_modes = 0", "probe_modes = 0 cannot be used"),
+        ("smoothness = 3\nmaximum_likelihood_iterations = 0", "smoothness: the maximum likelihood alone"),
         (None, "recipe.toml is no recipe"),
     ],
 )
@@ -79,6 +80,13 @@ def test_a_bad_recipe_is_one_sentence(ptycho, engine, scan_file, tmp_path, text,
     assert (status, stdout, engine) == (2, "", [])
     assert sentence in stderr
     assert len(stderr.splitlines()) == 1
+
+
+def test_a_checkpoint_in_the_output_s_place_is_refused(ptycho, engine, scan_file, tmp_path):
+    same = ("-o", tmp_path / "map.h5", "--checkpoint", tmp_path / "." / "map.h5")
+    status, stdout, stderr = ptycho("reconstruct", scan_file, *same)
+    assert (status, stdout, engine) == (2, "", [])
+    assert "is the output as well" in stderr
 
 
 def test_a_near_field_starts_from_the_mean_frame(ptycho, engine, tmp_path, small_scan):

@@ -77,7 +77,7 @@ def file(tmp_path, begun):
 
 
 def test_other_data_and_other_options_are_refused(file, options):
-    with pytest.raises(InputError, match="is a checkpoint of"):
+    with pytest.raises(InputError, match="is a checkpoint of something else"):
         read_checkpoint(file, options, {**SOURCE, "sha256": "abd"})
     with pytest.raises(InputError, match="other options"):
         read_checkpoint(file, options.model_copy(update={"noise": "gaussian"}), SOURCE)

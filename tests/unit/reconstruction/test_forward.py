@@ -118,18 +118,6 @@ def test_a_small_change_is_the_derivative(
     np.testing.assert_allclose(change, slices * setting.exits, rtol=1e-3, atol=5e-3)
 
 
-@pytest.mark.parametrize("near", [False, True], ids=["far field", "near field"])
-def test_propagation_keeps_the_power_and_comes_back(processor, near):
-    side = 24
-    detector = ForwardModel(processor, geometry(side, near)).detector
-    waves = processor.waves((2, 3, side, side))
-    waves[...] = before = random(np.random.default_rng(1), *waves.shape)
-    detector.forth(waves)
-    assert np.linalg.norm(waves / side) == pytest.approx(np.linalg.norm(before), rel=1e-5)
-    waves /= side**2
-    np.testing.assert_allclose(detector.back(waves), before, atol=1e-5)
-
-
 def test_free_space_is_additive_and_spreads_a_focus():
     """A Gaussian of waist w is sqrt(2) times as wide after the Rayleigh length."""
     side, pixel, wavelength, waist = 128, 1e-8, 2e-10, 8e-8

@@ -71,6 +71,7 @@ ARGUMENTS = {
     "shift": lambda c: [c.exits()[0], c.shifts(), c.exits()],
     "add_shifted_back": lambda c: [c.exits(), c.shifts(), c.exits()[0]],
     "multiply": lambda c: [c.exits(), c.waves(c.side, c.side)],
+    "move": lambda c: [c.exits(), c.shifts()],
     "exit_waves": lambda c: [c.probes(), c.object(), c.corners, c.exits()],
     "reflect": lambda c: [c.probes(), c.object(), c.corners, c.exits(), c.exits()],
     "modulus": lambda c: [c.far(), c.amplitudes(), c.noise_power()],
