@@ -238,6 +238,8 @@ def step_lengths(
         [inner(weighted.object, direction.object), both],
         [both, inner(weighted.probe, direction.probe)],
     ]
+    if not np.isfinite(equations).all():  # the next error tells it
+        return math.nan, math.nan
     known = [inner(wanted.object, direction.object), inner(wanted.probe, direction.probe)]
     lengths = np.linalg.lstsq(np.array(equations), np.array(known), rcond=RESOLVED)[0]
     return float(lengths[0]), float(lengths[1])

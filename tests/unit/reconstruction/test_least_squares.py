@@ -214,3 +214,13 @@ def test_a_probe_that_may_not_change_leaves_the_object_its_own_best_length(forwa
     wanted = Estimate(sums.object, forward.summed_probe(sums.probe))
     estimate = Estimate(object_, probe)
     assert step_lengths(estimate, still, wanted, sums, block.corners) == pytest.approx((2, 0), rel=1e-5)
+
+
+def test_what_is_not_finite_is_told_and_what_was_judged_is_kept(known_scan, blocks_of):
+    engine, _ = engine_on(known_scan, blocks_of)
+    run(engine, 2)
+    good = engine.judged
+    engine.estimate.probe[0, 5, 5] = np.nan
+    assert np.isnan(engine.step(update_probe=True))
+    assert np.isfinite(good.object).all()
+    assert np.isfinite(good.probe).all()
