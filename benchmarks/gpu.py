@@ -8,13 +8,13 @@ import numpy as np
 
 from benchmarks.cases import Case
 from benchmarks.report import Figure
-from benchmarks.speed import IterationTimes
+from benchmarks.speed import ENGINES, IterationTimes
 from ptycho_plugin.reconstruction.device import find_gpu
 from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import Device, ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Result
 
-SPEEDS = ("gpu_iterations_per_s_dm", "gpu_iterations_per_s_ml")
+SPEEDS = tuple(f"gpu_iterations_per_s_{engine}" for engine in ENGINES)
 DIFFERENCES = ("gpu_difference_dm", "gpu_difference_ml")
 SINGLE_PRECISION = "<= 1e-4"
 LIKELIHOOD_ITERATIONS = 5

@@ -20,9 +20,16 @@ from ptycho_plugin.reconstruction.result import Progress
 
 PEERS_PHASE_ERROR = 0.396
 """Of the best peer after its whole recipe."""
-RECIPE = ReconstructionOptions(difference_map_iterations=10, maximum_likelihood_iterations=200, device="cpu")
+RECIPE = ReconstructionOptions(
+    difference_map_iterations=0,
+    least_squares_iterations=10,
+    maximum_likelihood_iterations=200,
+    probe_update_starts=0,
+    device="cpu",
+)
 """The fastest known way to the peers' quality."""
-ITERATIONS_PER_SCORE = 5
+ENGINES = ("dm", "least_squares", "ml")
+"""In the names of figures, as `IterationTimes` orders them."""
 
 
 class IterationTimes:
@@ -39,10 +46,10 @@ class IterationTimes:
         self._between = between
         self._device = device
         self._began = perf_counter()
-        self._seconds: dict[str, list[float]] = {"difference map": [], "maximum likelihood": []}
+        self._seconds: dict[str, list[float]] = {}
 
-    def of(self, scan: PtychoDataset, iterations: int) -> tuple[float, float]:
-        """Return the medians, in seconds, of a difference-map and a maximum-likelihood iteration.
+    def of(self, scan: PtychoDataset, iterations: int) -> list[float]:
+        """Return the medians, in seconds, of an iteration of each of `ENGINES`.
 
         Parameters
         ----------
@@ -50,15 +57,19 @@ class IterationTimes:
         iterations : int
             Of each engine.
         """
-        options = ReconstructionOptions(
-            difference_map_iterations=iterations,
-            maximum_likelihood_iterations=iterations,
-            probe_update_starts=0,
-            device=self._device,
-        )
-        reconstruct(scan, options, self._note)
-        difference_map, likelihood = (median(taken) for taken in self._seconds.values())
-        return difference_map, likelihood
+        self._seconds = {"difference map": [], "least squares": [], "maximum likelihood": []}
+        for counts in ((iterations, 0, 0), (0, iterations, iterations)):
+            difference_map, least_squares, likelihood = counts
+            options = ReconstructionOptions(
+                difference_map_iterations=difference_map,
+                least_squares_iterations=least_squares,
+                maximum_likelihood_iterations=likelihood,
+                probe_update_starts=0,
+                device=self._device,
+            )
+            self._began = perf_counter()
+            reconstruct(scan, options, self._note)
+        return [median(taken) for taken in self._seconds.values()]
 
     def _note(self, progress: Progress) -> None:
         self._seconds[progress.engine].append(perf_counter() - self._began)
@@ -68,10 +79,7 @@ class IterationTimes:
 
 def warm_up(side: int) -> None:
     """Compile the kernels and plan the transforms of frames of some side."""
-    options = ReconstructionOptions(
-        difference_map_iterations=4, maximum_likelihood_iterations=4, device="cpu"
-    )
-    reconstruct(empty_scan(12, side), options)
+    IterationTimes(lambda: None).of(empty_scan(12, side), iterations=4)
 
 
 def iteration_figures(case: Case, iterations: int) -> Iterator[Figure]:
@@ -81,13 +89,13 @@ def iteration_figures(case: Case, iterations: int) -> Iterator[Figure]:
     off_grid = replace(scan, positions=scan.positions + jitter_px * scan.geometry.object_pixel)
     for suffix, timed, slower in (("", scan, 1.0), ("_offgrid", off_grid, 2.0)):
         floor = Floor(len(scan), scan.geometry.frame_side)
-        difference_map, likelihood = IterationTimes(floor.run).of(timed, iterations)
+        times = IterationTimes(floor.run).of(timed, iterations)
         remark = f"floor {1e3 * floor.seconds:.1f} ms, {iterations} iterations"
-        for name, seconds, wanted in (("dm", difference_map, 1.8), ("ml", likelihood, 4.0)):
+        for name, seconds, wanted in zip(ENGINES, times, (1.8, None, 4.0), strict=True):
             yield Figure(
                 f"{name}{suffix}_over_floor",
                 seconds / floor.seconds,
-                f"<= {wanted * slower:g}",
+                f"<= {wanted * slower:g}" if wanted else "",
                 f"{1e3 * seconds:.0f} ms; {remark}",
             )
 
@@ -108,14 +116,13 @@ def peer_quality_figure(case: Case, scorer: Scorer, options: ReconstructionOptio
         nonlocal seconds, began
         seconds += perf_counter() - began
         floor.run()
-        if progress.iteration % ITERATIONS_PER_SCORE == 0:
-            result = reconstruction.result()
-            error = scorer.scores(result.object, result.positions_px, case)["phase_error"]
-            if error <= PEERS_PHASE_ERROR:
-                raise _Reached(progress.iteration, error)
+        result = reconstruction.result()
+        error = scorer.scores(result.object, result.positions_px, case)["phase_error"]
+        if error <= PEERS_PHASE_ERROR:
+            raise _Reached(progress.iteration, error)
         began = perf_counter()
 
-    recipe = f"{options.difference_map_iterations} difference-map iterations, then maximum likelihood"
+    recipe = f"{options.first_iterations} {options.first_engine} iterations, then maximum likelihood"
     try:
         reconstruction.finish(watch)
     except _Reached as reached:

@@ -96,6 +96,11 @@ class DifferenceMap:
         self._illumination += illumination
         self._blocks.extend(blocks)
 
+    @property
+    def judged(self) -> Estimate:
+        """What the last step's error is of."""
+        return self.estimate
+
     def step(self, *, update_probe: bool) -> float:
         """Take one iteration.
 

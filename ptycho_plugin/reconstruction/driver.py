@@ -1,4 +1,4 @@
-"""The recipe: difference map, then maximum likelihood, on frames that may still be coming in."""
+"""The recipe: a first engine, then maximum likelihood, on frames that may still be coming in."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from ptycho_plugin.reconstruction.gauge import (
     with_orthogonal_modes,
     without_ramp,
 )
+from ptycho_plugin.reconstruction.least_squares import LeastSquares
 from ptycho_plugin.reconstruction.machine import Machine
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, noise_model, residual_of
 from ptycho_plugin.reconstruction.mean_frame import MeanFrame
@@ -55,8 +56,8 @@ ITERATIONS_PER_EXPANSION = 5
 ITERATIONS_PER_REFINEMENT = 2
 """Maximum likelihood: object and probe settle between two refinements of the frames' intensities."""
 LARGEST_ERROR = 1e4
-"""Of an iteration. The likelihood may overshoot as it leaves the map of frames that do not fit, and come back:
-from 115 was seen."""
+"""Of an iteration. The likelihood may overshoot as it leaves the map of frames that do not fit, and come
+back: from 115 was seen."""
 NOT_YET = -1
 """In a state: what has not begun."""
 
@@ -119,9 +120,7 @@ class Reconstruction:
         self._statistics = MeanFrame(
             self._forward, geometry.frame_side, has_background=self.options.estimate_background
         )
-        self._map = DifferenceMap(
-            start, self._forward, overlap_tolerance=self.options.overlap_tolerance, support=self._support
-        )
+        self._first = self._first_engine(start)
         self._likelihood: MaximumLikelihood | None = None
         self._recipe_from: int | None = None
         self._likelihood_from: int | None = None
@@ -130,6 +129,13 @@ class Reconstruction:
         self._positions = np.zeros((0, 2))
         self._errors: list[float] = []
         self._seconds = 0.0
+
+    def _first_engine(self, start: Estimate) -> DifferenceMap | LeastSquares:
+        if self.options.first_engine == "least squares":
+            return LeastSquares(start, self._forward, support=self._support)
+        return DifferenceMap(
+            start, self._forward, overlap_tolerance=self.options.overlap_tolerance, support=self._support
+        )
 
     @property
     def frames(self) -> int:
@@ -179,14 +185,14 @@ class Reconstruction:
                 movable=self.options.refines_frames,
             )
         )
-        probe = self._machine.host(self._map.estimate.probe)
-        self._map.add(blocks, power=self._statistics.photons(probe))
+        probe = self._machine.host(self._first.estimate.probe)
+        self._first.add(blocks, power=self._statistics.photons(probe))
         self._blocks.extend(blocks)
         self._positions = np.concatenate([self._positions, positions])
         return taken
 
     def iterate(self) -> float:
-        """Take one difference-map iteration on the frames there are; return its error.
+        """Take one iteration of the first engine on the frames there are; return its error.
 
         Raises
         ------
@@ -197,10 +203,10 @@ class Reconstruction:
         """
         self._refuse_when_done()
         with self._engine_at_work():
-            error = self._map.step(update_probe=len(self._errors) >= self.options.probe_update_starts)
-            self._recorded(error, "difference map", self._map.estimate)
+            error = self._first.step(update_probe=len(self._errors) >= self.options.probe_update_starts)
+            self._recorded(error, self.options.first_engine, self._first.judged)
             if self._refines_early:
-                self._frame_refinement().find_positions(self._map.estimate, self._model)
+                self._frame_refinement().find_positions(self._first.estimate, self._model)
         return error
 
     def finish(self, report: Report | None = None) -> Result:
@@ -221,8 +227,8 @@ class Reconstruction:
             )
         if self._recipe_from is None:
             self._recipe_from = len(self._errors)
-        while self._likelihood is None and self._done < self.options.difference_map_iterations:
-            self._tell(report, "difference map", self.iterate())
+        while self._likelihood is None and self._done < self.options.first_iterations:
+            self._tell(report, self.options.first_engine, self.iterate())
         likelihood = self._likelihood or self._begin_likelihood()
         while self._done < self.options.iterations:
             self._tell(report, "maximum likelihood", self._refine(likelihood))
@@ -250,7 +256,7 @@ class Reconstruction:
     def _begin_likelihood(self) -> MaximumLikelihood:
         if self.options.position_tolerance > 0:
             with self._engine_at_work():
-                self._frame_refinement().find_positions(self._map.estimate, self._model)
+                self._frame_refinement().find_positions(self._first.estimate, self._model)
         return self._made_likelihood()
 
     def _made_likelihood(self) -> MaximumLikelihood:
@@ -269,7 +275,7 @@ class Reconstruction:
 
     def _likelihood_start(self) -> Estimate:
         """Return what the map found, in slices where there are several: its phase must not wrap in them."""
-        estimate, slices = self._map.estimate, self.options.slices
+        estimate, slices = self._first.estimate, self.options.slices
         if slices == 1:
             return estimate
         flat = self._flat(estimate, self._field.to_px(self._positions))[0]
@@ -307,7 +313,7 @@ class Reconstruction:
 
     def result(self) -> Result:
         """Return the state as it is, gauge removed; after a divergence the last good one."""
-        estimate = self._map.estimate if self._likelihood is None else self._likelihood.estimate
+        estimate = self._first.estimate if self._likelihood is None else self._likelihood.estimate
         background = self._statistics.background
         residual = residual_of(estimate, self._blocks, self._forward, background)
         measured_px = self._field.to_px(self._positions)
@@ -353,7 +359,7 @@ class Reconstruction:
         }
         if self._refinement is not None:
             state["refinement"] = self._refinement.state()
-        engine = self._likelihood or self._map
+        engine = self._likelihood or self._first
         return state | {"engine": engine.state()}
 
     @classmethod
@@ -374,7 +380,7 @@ class Reconstruction:
         recipe_from, likelihood_from = int(state["recipe_from"]), int(state["likelihood_from"])
         self._recipe_from = None if recipe_from == NOT_YET else recipe_from
         if likelihood_from == NOT_YET:
-            self._map.restore(state["engine"], self._blocks)
+            self._first.restore(state["engine"], self._blocks)
         else:
             self._made_likelihood().restore(state["engine"])
             self._likelihood_from = likelihood_from
@@ -392,7 +398,9 @@ class Reconstruction:
 
     def _refuse_when_done(self) -> None:
         if self._likelihood is not None:
-            raise ReconstructionError("the difference map has ended: start a new reconstruction")
+            raise ReconstructionError(
+                f"the {self.options.first_engine} has ended: start a new reconstruction"
+            )
 
     def _recorded(self, error: float, engine: str, judged: Estimate) -> float:
         """Keep an iteration's error, and the estimate it was found of; refuse one that is out of bounds."""
@@ -405,7 +413,7 @@ class Reconstruction:
     def _divergence(self, error: float, engine: str) -> DivergenceError:
         """Return to the last good state, and say what happened."""
         power = self._statistics.photons(self._machine.host(self._good.probe))
-        (self._likelihood or self._map).estimate = self._good.with_probe_power(power)
+        (self._likelihood or self._first).estimate = self._good.with_probe_power(power)
         return DivergenceError(
             f"the {engine} diverged in iteration {len(self._errors) + 1} (error {error:.3g}): "
             f"{likely_cause(self._evidence())}",

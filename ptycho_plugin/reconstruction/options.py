@@ -21,6 +21,9 @@ class ReconstructionOptions(CheckedModel):
 
     difference_map_iterations: Annotated[int, Field(ge=0)] = 200
     """Iterations of the difference map (Thibault 2009)."""
+    least_squares_iterations: Annotated[int, Field(ge=0)] = 0
+    """Iterations of least squares (Odstrcil 2018), the fast engine, which takes the difference map's place:
+    while frames come in as well."""
     maximum_likelihood_iterations: Annotated[int, Field(ge=0)] = 100
     """Iterations of the maximum-likelihood refinement (Thibault and Guizar-Sicairos 2012)."""
     probe_modes: Annotated[int, Field(ge=1, le=MOST_PROBE_MODES)] = 1
@@ -47,7 +50,7 @@ class ReconstructionOptions(CheckedModel):
     slice_distance: Annotated[float, Field(ge=0, json_schema_extra={"units": "m"})] = 0.0
     """From one slice to the next, in metres."""
     probe_update_starts: Annotated[int, Field(ge=0)] = 2
-    """Difference-map iterations during which the start probe is trusted as it is."""
+    """First iterations, during which the start probe is trusted as it is."""
     frames_to_start: Annotated[int, Field(ge=1)] = 30
     """Frames that must be there before a live reconstruction starts."""
     device: Device = "auto"
@@ -73,12 +76,31 @@ class ReconstructionOptions(CheckedModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_engine_comes_first(self) -> Self:
+        if self.difference_map_iterations and self.least_squares_iterations:
+            raise ValueError(
+                f"difference_map_iterations = {self.difference_map_iterations} with least_squares_iterations "
+                f"= {self.least_squares_iterations}: one takes the other's place, set one of them to 0"
+            )
+        return self
+
+    @property
+    def first_engine(self) -> Literal["difference map", "least squares"]:
+        """What iterates before maximum likelihood."""
+        return "least squares" if self.least_squares_iterations else "difference map"
+
     @property
     def refines_frames(self) -> bool:
         """Whether anything is refined that belongs to one frame alone."""
         return self.position_tolerance > 0 or self.refine_intensities
 
     @property
+    def first_iterations(self) -> int:
+        """Iterations of the engine before maximum likelihood."""
+        return self.difference_map_iterations + self.least_squares_iterations
+
+    @property
     def iterations(self) -> int:
         """Iterations of the whole recipe."""
-        return self.difference_map_iterations + self.maximum_likelihood_iterations
+        return self.first_iterations + self.maximum_likelihood_iterations

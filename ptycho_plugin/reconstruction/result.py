@@ -20,7 +20,7 @@ class Progress:
     Parameters
     ----------
     engine : str
-        ``"difference map"`` or ``"maximum likelihood"``.
+        ``"difference map"``, ``"least squares"`` or ``"maximum likelihood"``.
     iteration, iterations : int
         Done, and to be done, of the whole recipe.
     frames : int
@@ -62,7 +62,7 @@ class Result:
     trusted : ndarray of bool, (row, column)
         Where the object was illuminated enough to be judged.
     errors : ndarray, (iteration,), float64
-        Difference map: distance between its two constraint sets. Maximum likelihood: R.
+        Difference map: distance between its two constraint sets. Least squares and maximum likelihood: R.
     likelihood_from : int
         Index in `errors` of the first maximum-likelihood iteration.
     residual : float

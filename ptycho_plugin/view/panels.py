@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 PERCENTILES = (0.5, 99.5)
 """Of the trusted pixels; what lies outside is clipped, so that a few of them do not take the colours."""
-GAP = "gap between the constraints (difference map)"
+GAP = "difference map: gap; least squares: R"
 R = "R (maximum likelihood)"
 MOST_TICKS = 7
 ROUND_STEPS = ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5), (1,))

@@ -9,6 +9,8 @@ ROOT = Path(__file__).parents[3]
 MEASURED = {
     "dm_over_floor",
     "ml_over_floor",
+    "least_squares_over_floor",
+    "least_squares_offgrid_over_floor",
     "dm_offgrid_over_floor",
     "ml_offgrid_over_floor",
     "peak_over_exit_waves",
@@ -16,6 +18,7 @@ MEASURED = {
 NEEDS_A_GPU = {
     "gpu_iterations_per_s_dm",
     "gpu_iterations_per_s_ml",
+    "gpu_iterations_per_s_least_squares",
     "gpu_difference_dm",
     "gpu_difference_ml",
 }

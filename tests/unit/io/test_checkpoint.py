@@ -12,6 +12,7 @@ from ptycho_plugin.reconstruction.options import ReconstructionOptions
 RECIPE = {"difference_map_iterations": 4, "maximum_likelihood_iterations": 6}
 OPTIONS = {
     "as published": ReconstructionOptions(**RECIPE),
+    "fast": ReconstructionOptions(**{**RECIPE, "difference_map_iterations": 0}, least_squares_iterations=4),
     "all refined": ReconstructionOptions(
         **RECIPE,
         probe_modes=2,

@@ -39,7 +39,7 @@ def test_the_map_s_last_good_state_is_kept(begun, monkeypatch, error):
     for _ in range(3):
         begun.iterate()
     good = begun.result()
-    spoil(begun._map, 1, monkeypatch, error)
+    spoil(begun._first, 1, monkeypatch, error)
     with pytest.raises(
         DivergenceError, match=r"difference map diverged in iteration 4 \(error .*\): "
     ) as raised:

@@ -15,6 +15,9 @@ from ptycho_plugin.reconstruction.options import ReconstructionOptions
 
 SHORT = ReconstructionOptions(difference_map_iterations=80, maximum_likelihood_iterations=40)
 TINY = ReconstructionOptions(difference_map_iterations=6, maximum_likelihood_iterations=4)
+FAST = ReconstructionOptions(
+    difference_map_iterations=0, least_squares_iterations=6, maximum_likelihood_iterations=4
+)
 
 
 def test_the_truth_is_found_from_a_poor_probe(known_scan, phase_error):
@@ -45,9 +48,10 @@ def test_masked_pixels_are_left_free(known_scan, phase_error):
     assert np.abs(result.object[result.trusted]).mean() == pytest.approx(1, abs=0.1)
 
 
-def test_frames_may_come_in_while_it_iterates(known_scan, phase_error):
+@pytest.mark.parametrize("options", [SHORT, FAST], ids=["difference map", "least squares"])
+def test_frames_may_come_in_while_it_iterates(known_scan, phase_error, options):
     dataset = known_scan.dataset()
-    growing = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, SHORT)
+    growing = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, options)
     intensities = dataset.intensities()
     for start in range(0, len(dataset), 30):
         growing.add(intensities[start : start + 30], dataset.positions[start : start + 30])
@@ -70,20 +74,22 @@ def test_the_whole_recipe_runs_after_the_last_frame(known_scan):
     assert result.likelihood_from == 12
 
 
-def test_progress_names_every_iteration(known_scan):
+@pytest.mark.parametrize("options", [TINY, FAST], ids=lambda options: options.first_engine)
+def test_progress_names_every_iteration(known_scan, options):
     seen = []
-    reconstruct(known_scan.dataset(), TINY, seen.append)
+    reconstruct(known_scan.dataset(), options, seen.append)
     assert [p.iteration for p in seen] == list(range(1, 11))
     assert {p.iterations for p in seen} == {10}
-    assert [p.engine for p in seen] == ["difference map"] * 6 + ["maximum likelihood"] * 4
+    assert [p.engine for p in seen] == [options.first_engine] * 6 + ["maximum likelihood"] * 4
 
 
-def test_the_same_bits_on_any_number_of_threads(simulate, monkeypatch):
+@pytest.mark.parametrize("options", [TINY, FAST], ids=lambda options: options.first_engine)
+def test_the_same_bits_on_any_number_of_threads(simulate, monkeypatch, options):
     dataset, results = simulate(subpixel=True).dataset(), []
     for threads in (1, 2, 3):
         with ThreadPoolExecutor(threads) as pool:
             monkeypatch.setattr(parallel, "thread_pool", lambda pool=pool: pool)
-            results.append(reconstruct(dataset, TINY))
+            results.append(reconstruct(dataset, options))
     assert_the_same_bits(*results)
 
 
@@ -144,6 +150,19 @@ def test_partial_coherence_needs_modes(simulate):
     assert two.residual < 0.3 * one.residual
 
 
+def test_ten_fast_iterations_find_the_truth(known_scan, phase_error):
+    """Of both engines the error is R, which falls from one to the other."""
+    result = reconstruct(known_scan.dataset(), FAST)
+    assert phase_error(result, known_scan) < 0.1
+    assert result.likelihood_from == 6
+    assert result.errors[-1] < result.errors[5] < result.errors[0]
+
+
+def test_one_engine_comes_first():
+    with pytest.raises(ValueError, match="least_squares_iterations = 5: one takes the other's place"):
+        ReconstructionOptions(least_squares_iterations=5)
+
+
 def test_nothing_inside_the_planned_scan_is_told(known_scan):
     dataset = known_scan.dataset()
     growing = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, TINY)
@@ -197,6 +216,6 @@ def test_divergence_names_the_iteration(known_scan, monkeypatch):
     growing = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, TINY)
     growing.add(dataset.intensities(), dataset.positions)
     growing.iterate()
-    monkeypatch.setattr(growing._map, "step", lambda **_: float("nan"))
+    monkeypatch.setattr(growing._first, "step", lambda **_: float("nan"))
     with pytest.raises(ReconstructionError, match="difference map diverged in iteration 2"):
         growing.iterate()

@@ -117,11 +117,11 @@ def test_two_layers_are_told_apart_where_one_slice_is_wrong(thick_scan):
 def test_equal_slices_have_no_step_where_the_phase_wraps(known_scan):
     """A beam half a pixel off the middle is a ramp on the object, and wraps on its own."""
     begun = started(known_scan.dataset(), ReconstructionOptions(slices=2, slice_distance=GAP))
-    rows = np.arange(begun._map.estimate.object.shape[1])[:, None]
-    found = np.ones_like(begun._map.estimate.object)
+    rows = np.arange(begun._first.estimate.object.shape[1])[:, None]
+    found = np.ones_like(begun._first.estimate.object)
     found[0, 16:-16, 16:-16] = known_scan.object[: found.shape[1] - 32, : found.shape[2] - 32]
-    begun._map.estimate = replace(
-        begun._map.estimate, object=(found * np.exp(0.3j * rows)).astype(np.complex64)
+    begun._first.estimate = replace(
+        begun._first.estimate, object=(found * np.exp(0.3j * rows)).astype(np.complex64)
     )
     lit = begun._likelihood_start().object[:, 40:70, 40:70]
     assert np.abs(np.angle(lit[:, 1:] * lit[:, :-1].conj())).max() < 0.5

@@ -39,7 +39,7 @@ def test_the_picture_shows_phase_amplitude_probe_and_both_errors():
         "phase: denser is more negative",
         "amplitude",
         "probe",
-        "gap between the constraints (difference map)",
+        "difference map: gap; least squares: R",
         "R (maximum likelihood)",
     ]
     assert all(axes.images for axes in (phase, amplitude, probe))
