@@ -30,8 +30,9 @@ from ptycho_plugin.reconstruction.estimate import Estimate, Totals, inner
 from ptycho_plugin.reconstruction.forward import ForwardModel
 from ptycho_plugin.reconstruction.machine import Array
 
-FLOOR = 1e-3
-"""Share of the largest illumination that regularises a division by the illumination."""
+FLOOR = 5e-3
+"""Share of the largest illumination that regularises a division by the illumination: with less, few frames
+that are iterated for long let the probe's rim grow without end."""
 LEAK = 0.05
 """Of what is not lit, each iteration."""
 MOST_PASSES = 10

@@ -31,7 +31,8 @@ SCAN = {
         (
             Geometry,
             {"energy_eV": 6200, "distance": 2.0, "frame_side": 64},
-            "Geometry lacks detector_pixel: it takes energy_eV, distance, detector_pixel, frame_side",
+            "Geometry lacks detector_pixel: it takes energy_eV, distance, detector_pixel, frame_side, "
+            "focus_to_sample",
         ),
         (
             OpticError,

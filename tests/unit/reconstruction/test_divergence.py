@@ -130,8 +130,8 @@ def test_odd_data_give_numbers(known_scan, odd, options):
 
 
 def test_a_frame_far_brighter_than_the_others_stops_it_by_name(known_scan, monkeypatch):
-    """It makes R overshoot to some hundred, which here is too much."""
-    monkeypatch.setattr("ptycho_plugin.reconstruction.driver.LARGEST_ERROR", 10.0)
+    """Here any error is too large: what is asked for is the name."""
+    monkeypatch.setattr("ptycho_plugin.reconstruction.driver.LARGEST_ERROR", 0.0)
     with pytest.raises(DivergenceError, match=r"frame 37 has .* times the counts of the median one"):
         reconstruct(spoilt(known_scan, 37, lambda frame: 1000 * frame), ReconstructionOptions(**RECIPE))
 
@@ -149,7 +149,7 @@ def test_the_start_probe_s_scale_is_free(known_scan, scale):
     probe = dataset.probe / np.abs(dataset.probe).max()
     found = reconstruct(dataset.with_probe((scale * probe).astype(np.complex64)), TINY)
     expected = reconstruct(dataset.with_probe(probe), TINY)
-    np.testing.assert_allclose(found.object, expected.object, atol=5e-4)
+    np.testing.assert_allclose(found.object, expected.object, atol=2e-3)
 
 
 @pytest.mark.parametrize("value", [0, float("nan")])
