@@ -245,25 +245,25 @@ def modulus(far: Waves, amplitudes: Reals, noise_power: Reals) -> None:
     frames, modes, side, _ = far.shape
     waves = _pairs(far)
     norm = np.float32(1 / side)
-    moduli, distances = np.empty((side, side), np.float32), np.empty(side, np.float32)
+    excesses, distances = np.empty((side, side), np.float32), np.empty(side, np.float32)
     for j in range(frames):
         distances[:] = 0
         for r in range(side):
-            amplitude, model = amplitudes[j, r], moduli[r]
-            model[:] = 0
+            amplitude, relative = amplitudes[j, r], excesses[r]
+            relative[:] = 0
             for m in range(modes):
-                _add_intensity(waves[j, m, r], model)
+                _add_intensity(waves[j, m, r], relative)
             for c in range(side):
-                model[c] = norm * np.sqrt(model[c])
-                excess = model[c] - amplitude[c]
-                distances[c] += excess * excess if amplitude[c] >= ZERO else ZERO
+                model = norm * np.sqrt(relative[c])
+                excess = model - amplitude[c] if amplitude[c] >= ZERO else ZERO
+                distances[c] += excess * excess
+                relative[c] = excess / max(model, DARK)
         distance = max(distances.astype(np.float64).sum(), TINY)
         way = np.float32(1 - np.sqrt(min(1, noise_power[j] / distance)))
         for r in range(side):
-            amplitude, factor = amplitudes[j, r], moduli[r]
+            factor = excesses[r]
             for c in range(side):
-                change = way * (factor[c] - amplitude[c]) / max(factor[c], DARK)
-                factor[c] = norm * norm * (ONE - change if amplitude[c] >= ZERO else ONE)
+                factor[c] = norm * norm * (ONE - way * factor[c])
             for m in range(modes):
                 _scale(waves[j, m, r], factor, waves[j, m, r])
 
