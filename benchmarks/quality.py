@@ -28,12 +28,25 @@ WANTED = {
 LOW_DOSE = 0.1
 """Share of the standard case's photons."""
 RECIPE = ReconstructionOptions(difference_map_iterations=200, maximum_likelihood_iterations=300)
+"""The published one, and two hundred iterations more."""
+FAST_RECIPE = ReconstructionOptions(
+    difference_map_iterations=0,
+    least_squares_iterations=40,
+    maximum_likelihood_iterations=60,
+    probe_update_starts=0,
+)
+"""As good in a fifth of the time, and better where the model of the world is not quite the world's."""
 QUICK_RECIPE = ReconstructionOptions(difference_map_iterations=4, maximum_likelihood_iterations=4)
 POSITION_ERROR_PX = 3.0
 """Standard deviation, in each direction, of the errors that refinement is to find."""
 FOR_POSITIONS = {"difference_map_iterations": 12}
 """That many find frames that are far off; the likelihood does the rest."""
-FOR_THE_HARDER_CASE = {"probe_modes": 2, "position_tolerance": 3 * POSITION_ERROR_M}
+FOR_THE_HARDER_CASE = {
+    "probe_modes": 2,
+    "position_tolerance": 3 * POSITION_ERROR_M,
+    "estimate_background": True,
+}
+"""Two slices fit its thick film better, but their product is no better: they are left out."""
 
 
 class Scorer:
@@ -76,6 +89,7 @@ def standard_figures(case: Case, scorer: Scorer, seeds: int, *, quick: bool) -> 
         "chi_square_of_counts", case.chi_square(), "1", "counts against the truth they are said to have"
     )
     yield from _figures("", counts, scorer, options, WANTED)
+    yield from _figures("fast_", counts, scorer, QUICK_RECIPE if quick else FAST_RECIPE, WANTED)
 
 
 def other_figures(case: Case, gaps: NDArray[np.bool_], scorer: Scorer, *, quick: bool) -> Iterator[Figure]:
@@ -90,7 +104,7 @@ def other_figures(case: Case, gaps: NDArray[np.bool_], scorer: Scorer, *, quick:
     scorer : Scorer
     quick : bool
     """
-    options = QUICK_RECIPE if quick else RECIPE
+    options = QUICK_RECIPE if quick else FAST_RECIPE
     yield from _figures("low_dose_", [case.counted(1, LOW_DOSE)], scorer, options, {})
     harder = harder_case(case.scan.geometry.frame_side, gaps)
     yield from _figures("harder_", [harder], scorer, options.model_copy(update=FOR_THE_HARDER_CASE), {})
@@ -154,8 +168,8 @@ def _figures(
         remark = f"{min(values):.4g} to {max(values):.4g}" if len(values) > 1 else "one seed"
         yield Figure(prefix + name, median(values), wanted.get(name, ""), remark)
     seconds, residuals = ([getattr(result, name) for result in results] for name in ("seconds", "residual"))
-    iterations = f"{options.difference_map_iterations} + {options.maximum_likelihood_iterations} iterations"
-    remark = f"{iterations}, R = {median(residuals):.4f}"
+    first = f"{options.first_iterations} {options.first_engine}"
+    remark = f"{first} + {options.maximum_likelihood_iterations} iterations, R = {median(residuals):.4f}"
     yield Figure(f"{prefix}recipe_seconds", median(seconds), remark=remark)
 
 

@@ -80,7 +80,8 @@ class Reconstruction:
     Raises
     ------
     InputError
-        If the start probe is empty, or a background is to be estimated in the near field.
+        If the start probe is empty or its support misses it, if a background or positions are to be found in
+        the near field, or if a graphics processor is asked for and none works.
     ReconstructionError
         If the scan is larger than any.
 
