@@ -2,7 +2,8 @@
 
 The difference map takes Gauss-Newton steps on the likelihood, each frame by itself: its object does not
 yet hold frames where they are, so that ones far off find home. In maximum likelihood, positions are
-unknowns of its conjugate gradients like object and probe. Intensities have a closed form.
+unknowns of its conjugate gradients like object and probe; a few times, frames that neither took home are
+searched for. Intensities have a closed form.
 
 Frames cannot tell some changes of all positions from changes of object and probe: a common shift at
 all, a common scale or shear hardly, since a defocused probe takes it up. So what all frames move
@@ -32,10 +33,10 @@ LONGEST_STEP_PX = 2.0
 SUSPECTS = 0.05
 """Share of frames, those that fit the others' object worst, whose places are searched for."""
 PITCH_PX = 3.0
-"""Of trial positions: from half of it away, steps find home."""
+"""Of trial positions: from half its diagonal away, 2 px, steps find home."""
 CLEARLY = 0.9
-"""Share to which a frame's distance must fall for it to be moved: of strays it fell below 0.87, and that of
-right ones stayed."""
+"""Share to which a frame's distance must fall for it to be moved. Of strays it falls to 0.87 or less; where
+frames are right, it rises anywhere else."""
 
 Model = tuple[np.float32, bool]
 """Background and noise model, as `kernels.compare` takes them."""
