@@ -53,6 +53,9 @@ EARLY_REFINEMENTS = 10
 More would follow the map's own unrest."""
 ITERATIONS_PER_EXPANSION = 5
 """Maximum likelihood: how long the curvatures along frames' ways serve its preconditioner."""
+SEARCHES_FOR_STRAYS = (20, 40, 80, 160)
+"""Maximum likelihood: iterations after which frames are searched for that none took home. Earlier the object
+tells too little; each search finds what was hidden by the strays of the last one."""
 ITERATIONS_PER_REFINEMENT = 2
 """Maximum likelihood: object and probe settle between two refinements of the frames' intensities."""
 LARGEST_ERROR = 1e4
@@ -294,12 +297,22 @@ class Reconstruction:
         with self._engine_at_work():
             judged = likelihood.estimate
             error = self._recorded(likelihood.step(), "maximum likelihood", judged)
-            done = len(self._errors) - (self._likelihood_from or 0)
-            if self.options.position_tolerance > 0 and done % ITERATIONS_PER_EXPANSION == 0:
-                self._frame_refinement().expand(likelihood.estimate, likelihood.model)
-            if self.options.refine_intensities and done % ITERATIONS_PER_REFINEMENT == 0:
-                self._frame_refinement().refine_intensities(likelihood.estimate, likelihood.model)
+            self._refine_frames(likelihood, len(self._errors) - (self._likelihood_from or 0))
         return error
+
+    def _refine_frames(self, likelihood: MaximumLikelihood, done: int) -> None:
+        """Do what frames need after some number of iterations of maximum likelihood."""
+        moves, model = self.options.position_tolerance > 0, likelihood.model
+        if (
+            moves
+            and done in SEARCHES_FOR_STRAYS
+            and self._frame_refinement().find_strays(likelihood.estimate, model)
+        ):
+            likelihood.restart()
+        if moves and done % ITERATIONS_PER_EXPANSION == 0:
+            self._frame_refinement().expand(likelihood.estimate, model)
+        if self.options.refine_intensities and done % ITERATIONS_PER_REFINEMENT == 0:
+            self._frame_refinement().refine_intensities(likelihood.estimate, model)
 
     def _frame_refinement(self) -> FrameRefinement:
         if self._refinement is None:

@@ -2,7 +2,8 @@
 
 The difference map takes Gauss-Newton steps on the likelihood, each frame by itself: its object does not
 yet hold frames where they are, so that ones far off find home. In maximum likelihood, positions are
-unknowns of its conjugate gradients like object and probe. Intensities have a closed form.
+unknowns of its conjugate gradients like object and probe; a few times, frames that neither took home are
+searched for. Intensities have a closed form.
 
 Frames cannot tell some changes of all positions from changes of object and probe: a common shift at
 all, a common scale or shear hardly, since a defocused probe takes it up. So what all frames move
@@ -14,6 +15,8 @@ the beam over the scan from one of the object's modulus: only the scatter of int
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +24,19 @@ from numpy.typing import NDArray
 from ptycho_plugin.reconstruction.blocks import Block, frames_of, split_positions
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.forward import ForwardModel
+from ptycho_plugin.reconstruction.leave_one_out import LeaveOneOut
 from ptycho_plugin.reconstruction.machine import Array
 
 RELAXATION = 2.0
 """Neighbouring frames hold one another back through the object they share: longer steps get there."""
 LONGEST_STEP_PX = 2.0
+SUSPECTS = 0.05
+"""Share of frames, those that fit the others' object worst, whose places are searched for."""
+PITCH_PX = 3.0
+"""Of trial positions: from half its diagonal away, 2 px, steps find home."""
+CLEARLY = 0.9
+"""Share to which a frame's distance must fall for it to be moved. Of strays it falls to 0.87 or less; where
+frames are right, it rises anywhere else."""
 
 Model = tuple[np.float32, bool]
 """Background and noise model, as `kernels.compare` takes them."""
@@ -70,7 +81,8 @@ class FrameRefinement:
         self._forward = forward
         self._machine = forward.machine
         self._blocks = list(zip(blocks, frames_of(blocks), strict=True))
-        self._last_px = np.array(shape) - blocks[0].amplitudes.shape[-1] - 0.5
+        self._side = blocks[0].amplitudes.shape[-1]
+        self._last_px = np.array(shape) - self._side - 0.5
 
     def state(self) -> dict[str, NDArray[np.float64]]:
         """Return what `restore` needs besides the blocks."""
@@ -121,6 +133,24 @@ class FrameRefinement:
         self.positions_px = np.clip(self._measured_px + moved, 0, self._last_px)
         self._place()
         return self.positions_px
+
+    def find_strays(self, estimate: Estimate, model: Model) -> bool:
+        """Move frames that, by what all others know, lie elsewhere; return whether there were any.
+
+        The frames that fit worst are tried on a grid within their tolerance: see `leave_one_out`.
+        """
+        others = LeaveOneOut([block for block, _ in self._blocks], estimate, model, self._forward)
+        here = self._distances(others, np.arange(len(self.positions_px)), self.positions_px[:, None])
+        suspects = np.argsort(-here[:, 0], kind="stable")[: ceil(SUSPECTS * len(here))]
+        grid = np.clip(self._measured_px[suspects, None] + _grid(self._tolerance_px), 0, self._last_px)
+        places = np.concatenate([self.positions_px[suspects, None], grid], axis=1)
+        distances = self._distances(others, suspects, places)
+        strays = np.flatnonzero(distances.min(axis=1) < CLEARLY * distances[:, 0])
+        positions_px = self.positions_px.copy()
+        positions_px[suspects[strays]] = places[strays, distances[strays].argmin(axis=1)]
+        self.positions_px = positions_px
+        self._place()
+        return len(strays) > 0
 
     def refine_intensities(self, estimate: Estimate, model: Model) -> None:
         """Refine the intensity of every frame, for a given object and probe."""
@@ -179,14 +209,51 @@ class FrameRefinement:
         design = np.column_stack([np.ones(len(centred)), centred])
         return np.subtract(ways, design @ np.linalg.lstsq(design, ways, rcond=None)[0], dtype=np.float64)
 
+    def _distances(
+        self, others: LeaveOneOut, frames: NDArray[np.int64], places: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return how badly frames would fit at places ``(frame, place, 2)``, as ``(frame, place)``."""
+        return others.distances(
+            [
+                [self._alone(frame, place) for place in tried]
+                for frame, tried in zip(frames, places, strict=True)
+            ]
+        )
+
     def _place(self) -> None:
         """Tell the blocks where their frames are, and how bright."""
         for block, frames in self._blocks:
-            corners, shifts = split_positions(self.positions_px[frames], block.amplitudes.shape[-1])
-            shifts[:, 0] *= np.sqrt(self.intensities[frames])[:, None]
+            corners, shifts = self._split(frames, self.positions_px[frames])
             block.corners[...] = corners
             if block.shifts is not None:  # as it was asked for
-                block.shifts[...] = self._machine.array(shifts)
+                block.shifts[...] = shifts
+
+    def _alone(self, frame: int, position_px: NDArray[np.float64]) -> Block:
+        """Return a block of one frame, at some position."""
+        block, frames = next(each for each in self._blocks if frame < each[1].stop)
+        one = slice(frame - frames.start, frame - frames.start + 1)
+        corners, shifts = self._split(slice(frame, frame + 1), position_px[None])
+        return replace(
+            block,
+            amplitudes=block.amplitudes[one, ...],
+            noise_power=block.noise_power[one, ...],
+            corners=corners,
+            shifts=shifts,
+            exit_waves=block.exit_waves[one, ...],
+        )
+
+    def _split(self, frames: slice, positions_px: NDArray[np.float64]) -> tuple[NDArray[np.int64], Array]:
+        """Return corners and shifts of frames at some positions, their brightness in the shifts."""
+        corners, shifts = split_positions(positions_px, self._side)
+        shifts[:, 0] *= np.sqrt(self.intensities[frames])[:, None]
+        return corners, self._machine.array(shifts)
+
+
+def _grid(radius_px: float) -> NDArray[np.float64]:
+    """Return points ``(point, 2)`` of a square grid in a circle about one of them."""
+    along = PITCH_PX * np.arange(-(radius_px // PITCH_PX), radius_px // PITCH_PX + 1)
+    points = np.stack(np.meshgrid(along, along, indexing="ij"), axis=-1).reshape(-1, 2)
+    return points[np.linalg.norm(points, axis=1) <= radius_px]
 
 
 def _shortened(vectors: NDArray[np.float64], longest: float) -> NDArray[np.float64]:

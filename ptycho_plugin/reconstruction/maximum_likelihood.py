@@ -105,6 +105,12 @@ class MaximumLikelihood:
         self.estimate = moved.with_probe_power(self._power)
         return gradient.residual
 
+    def restart(self) -> None:
+        """Go on by steepest descent from where the refinement has put the frames."""
+        if self._refinement is not None:
+            self.estimate = replace(self.estimate, positions_px=self._refinement.positions_px)
+        self._direction = self._last = None
+
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs, on the host: the waves are made anew in each iteration."""
         machine = self._machine

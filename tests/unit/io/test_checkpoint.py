@@ -6,6 +6,7 @@ import pytest
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.io.checkpoint import read_checkpoint, write_checkpoint
+from ptycho_plugin.reconstruction import driver, frame_refinement
 from ptycho_plugin.reconstruction.driver import Reconstruction
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 
@@ -50,7 +51,10 @@ def assert_the_same_bits(found, expected):
     assert found.likelihood_from == expected.likelihood_from
 
 
-def test_it_goes_on_from_any_iteration_to_the_same_bits(tmp_path, begun, options):
+def test_it_goes_on_from_any_iteration_to_the_same_bits(tmp_path, begun, options, monkeypatch):
+    """Also where frames were just searched for, and the conjugate gradients have begun again."""
+    monkeypatch.setattr(driver, "SEARCHES_FOR_STRAYS", (3,))
+    monkeypatch.setattr(frame_refinement, "CLEARLY", 2)
     files = []
 
     def keep(progress):

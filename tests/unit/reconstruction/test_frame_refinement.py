@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ptycho_plugin.reconstruction import driver
 from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 
@@ -69,6 +70,20 @@ def test_large_errors_are_found_and_the_object_with_them(known_scan, phase_error
     assert rms_px(refined.positions, known_scan) < 0.45
     assert phase_error(refined, known_scan) < 0.5 * phase_error(trusting, known_scan)
     assert refined.at_tolerance == 0
+
+
+@pytest.mark.parametrize(("corner", "error_px"), [(0, 7), (9, -7)])
+def test_a_stray_at_the_rim_is_found_by_what_others_know(known_scan, monkeypatch, corner, error_px):
+    """Its own likelihood prefers it where the object has grown around it."""
+    pixel, moved_px = known_scan.geometry.object_pixel, known_scan.positions_px.copy()
+    moved_px[corner, 1] += error_px
+    dataset = known_scan.dataset(positions=moved_px * pixel)
+    options = ReconstructionOptions(**RECIPE, position_tolerance=9 * pixel)
+    found = reconstruct(dataset, options)
+    monkeypatch.setattr(driver, "SEARCHES_FOR_STRAYS", ())
+    believed = reconstruct(dataset, options)
+    assert rms_px(found.positions, known_scan) < 0.2
+    assert rms_px(believed.positions, known_scan) > 0.5
 
 
 def test_a_wrong_orientation_is_not_hidden(known_scan):
