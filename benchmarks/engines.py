@@ -116,7 +116,7 @@ class Benchmark:
                 )
             case Part.POSITIONS:
                 yield from position_figures(
-                    self._case, scorer, seeds=2 if self._quick else 3, quick=self._quick
+                    self._case, scorer, seeds=2 if self._quick else 4, quick=self._quick
                 )
             case Part.OTHER_CASES:
                 yield from other_figures(self._case, self._gaps(), scorer, quick=self._quick)
