@@ -17,6 +17,7 @@ from bluesky.protocols import (
 )
 
 from ptycho_plugin.dataset import COUNTER_LIMIT
+from ptycho_plugin.dose import ShutterTiming
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import ZonePlate
@@ -150,6 +151,8 @@ class Beamline:
     detector_limits : DetectorLimits
     trigger_period_s : float, optional
         From one trigger to the next, where hardware gives them.
+    shutter_timing : ShutterTiming
+        How late the shutter opens and closes.
     places : mapping of str to (float, float)
         Coarse positions (row, column) in micrometres: "sample", "specimen", "empty".
     calibrations : CalibrationStore, optional
@@ -178,6 +181,7 @@ class Beamline:
     slit_gaps_um: tuple[float, float] | None = None
     detector_limits: DetectorLimits = DetectorLimits()
     trigger_period_s: float | None = None
+    shutter_timing: ShutterTiming = field(default_factory=ShutterTiming)
     places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     calibrations: CalibrationStore | None = None
     trajectory: Trajectory | None = None
