@@ -12,7 +12,8 @@ from ptycho_plugin.devices import simulated_beamline
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.flux import DetectionPath, FluxCalibration
 from ptycho_plugin.metadata import ScanMetadata
-from ptycho_plugin.plans import background_frames, calibrate_flux
+from ptycho_plugin.plans import background_frames, calibrate_flux, expose_point
+from ptycho_plugin.plans.acquisition import acquire
 from ptycho_plugin.plans.flux_calibration import calibration_in_force
 from ptycho_plugin.simulation.options import SimulationOptions
 
@@ -79,6 +80,32 @@ def test_another_session_finds_the_stored_one(engine: RunEngine, tmp_path: Path,
     beamline.flux.gain.set(10.0).wait(timeout=5)
     with pytest.raises(InputError, match="calibrated at gain 1, it is at 10"):
         in_force(engine, beamline)
+
+
+def test_the_photons_that_are_told_are_those_that_the_sample_received(
+    engine: RunEngine, documents: Any, tmp_path: Path
+) -> None:
+    options = TRUTH.model_copy(update={"monitor_counts_per_photon": 2.0, "flux_drift": 0.0})
+    beamline = make(tmp_path, options=options)
+    engine(calibrate_flux(beamline))
+    calibration = in_force(engine, beamline)
+    documents.clear()
+
+    def exposures() -> Any:
+        for column in np.linspace(-1, 1, 20):
+            yield from expose_point(beamline, (0.0, float(column)))
+
+    engine(acquire(beamline, exposures(), 0.02, {}))
+    timing = beamline.shutter_timing
+    told = [
+        timing.on_sample(calibration.photons(event["data"]["flux_counts"]), 0.02, timing.commanded_s(0.02))
+        for event in documents.events()
+    ]
+    received = beamline.flux._gate._world.photons_on_sample
+    total = sum(photons.number for photons in told)
+    assert total == pytest.approx(received, rel=0.01)
+    assert received > 1.15 * 20 * 0.02 * options.photons_per_second, "a fifth came while it closed"
+    assert abs(total - received) < sum(photons.sigma for photons in told)
 
 
 def test_a_wrong_path_is_a_wrong_flux(engine: RunEngine, tmp_path: Path) -> None:
