@@ -13,7 +13,7 @@ from typing import Annotated, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from scipy import constants, ndimage, signal
+from scipy import constants, ndimage
 
 from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.errors import InputError
@@ -230,11 +230,13 @@ def fluence_map(
     InputError
         If photons are negative or missing, or a position is.
     """
+    from scipy.signal import oaconvolve  # half a second that a control machine need not wait at start
+
     numbers = _checked_photons(photons)
     window = np.array(illumination.shape)
     paths_px = (_checked_paths(paths) - grid.corner) / grid.pixel + window
     visits = _visits(paths_px, numbers, tuple(window * 2 + grid.shape))
-    fallen = signal.oaconvolve(visits, illumination)
+    fallen = oaconvolve(visits, illumination)
     (row, column), (rows, columns) = window + window // 2, grid.shape
     on_grid = fallen[row : row + rows, column : column + columns]
     return np.maximum(on_grid, 0.0) / grid.pixel**2

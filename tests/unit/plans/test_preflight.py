@@ -194,6 +194,22 @@ def test_a_single_point_has_a_dose(published: PlannedScan) -> None:
     assert 0 < dose < 10
 
 
+def test_the_dose_counts_what_passes_while_the_shutter_closes(published: PlannedScan) -> None:
+    fast, slow = (
+        {finding.name: finding.value for finding in preflight(replace(published, shutter=shutter)).findings}
+        for shutter in (ShutterTiming(closing_lag_s=0.0), ShutterTiming(closing_lag_s=0.05))
+    )
+    assert slow["dose"] == pytest.approx(1.25 * fast["dose"])
+
+
+def test_a_dose_that_cannot_be_mapped_is_no_refusal(published: PlannedScan) -> None:
+    (dose,) = [
+        f for f in preflight(replace(published, points_um=FAR_POINTS * 1e6)).findings if f.name == "dose"
+    ]
+    assert dose.level == "warning"
+    assert "no dose is estimated: a map of" in dose.sentence
+
+
 def test_remarks_become_warnings(published: PlannedScan) -> None:
     (warning,) = preflight(published, ["the probe is old"]).of_level("warning")
     assert warning.sentence == "the probe is old"
