@@ -31,6 +31,8 @@ GY_PER_KGY = 1e3
 
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+Lag = Annotated[float, Field(ge=0, le=1, json_schema_extra={"units": "s"})]
+"""No fast shutter takes a second: a longer lag is in another unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,11 @@ class ShutterTiming(CheckedModel):
     while it closes reaches the sample, and no detector counts it.
     """
 
-    opening_lag_s: NotNegative = 3e-3
+    opening_lag_s: Lag = 3e-3
     """From the command to open until the beam passes."""
-    closing_lag_s: NotNegative = 4e-3
+    closing_lag_s: Lag = 4e-3
     """From the command to close until nothing passes."""
-    jitter_s: NotNegative = 0.5e-3
+    jitter_s: Lag = 0.5e-3
     """Standard deviation of the time that the shutter is open."""
 
     def open_s(self, commanded_s: float) -> float:

@@ -237,6 +237,11 @@ def test_photons_follow_the_time_that_the_shutter_was_open():
     assert photons.sigma == pytest.approx(np.hypot(1.25e4, 5e3))
 
 
+def test_a_lag_in_milliseconds_is_refused():
+    with pytest.raises(InputError, match=r"closing_lag_s = 4\.0 cannot be used: .* less than or equal to 1"):
+        ShutterTiming(closing_lag_s=4.0)
+
+
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
 def test_nonsense_is_refused(value):
     paths = resting([[0, 0], [0, 0]])

@@ -38,11 +38,11 @@ def test_it_opens_and_closes(shutter: SimulatedShutter, world: Any) -> None:
 
 @pytest.mark.parametrize(("state", "lag"), [("open", "opening_lag_s"), ("closed", "closing_lag_s")])
 def test_it_is_done_as_late_as_it_moves(world: Any, gate: ExposureGate, state: str, lag: str) -> None:
-    slow = make_shutter(world, gate, time_factor=1.0, **{lag: 60.0})
+    slow = make_shutter(world, gate, time_factor=1.0, **{lag: 1.0})
     status = slow.set(state)
     assert world.is_open is (state == "open"), "the command is given at once"
     assert not status.done
-    make_shutter(world, gate, time_factor=0.0, **{lag: 60.0}).set(state).wait(timeout=5)
+    make_shutter(world, gate, time_factor=0.0, **{lag: 1.0}).set(state).wait(timeout=5)
 
 
 def test_it_is_made_closed(world: Any, gate: ExposureGate) -> None:
