@@ -12,6 +12,7 @@ from ptycho_plugin.devices.gate import ExposureGate
 from ptycho_plugin.devices.pilatus import SimulatedPilatus
 from ptycho_plugin.devices.shutter import SimulatedShutter
 from ptycho_plugin.devices.stage import SimulatedAxis, SimulatedStage
+from ptycho_plugin.dose import ShutterTiming
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.orientation import DetectorOrientation
 
@@ -32,6 +33,7 @@ def assemble(
     *,
     geometry: Geometry,
     orientation: DetectorOrientation = DetectorOrientation.AS_IS,
+    shutter_timing: ShutterTiming = ShutterTiming(),  # noqa: B008  frozen
     **facts: Any,
 ) -> Beamline:
     """Return a beamline of simulated devices that act on a world.
@@ -48,6 +50,7 @@ def assemble(
     geometry : Geometry
         The detector's region of interest is the crop that it names.
     orientation : DetectorOrientation
+    shutter_timing : ShutterTiming
     **facts
         The other fields of `Beamline`.
     """
@@ -66,11 +69,14 @@ def assemble(
             roi_side=geometry.frame_side,
             orientation=orientation,
         ),
-        shutter=SimulatedShutter(name="shutter", world=world, gate=gate),
+        shutter=SimulatedShutter(
+            name="shutter", world=world, gate=gate, timing=shutter_timing, time_factor=time_factor
+        ),
         attenuator=SimulatedAttenuator(name="attenuator", world=world),
         beam_centre_px=world.beam_centre_px,
         geometry=geometry,
         orientation=orientation,
+        shutter_timing=shutter_timing,
         **facts,
     )
 

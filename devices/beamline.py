@@ -17,7 +17,9 @@ from bluesky.protocols import (
 )
 
 from ptycho_plugin.dataset import COUNTER_LIMIT
+from ptycho_plugin.dose import ShutterTiming
 from ptycho_plugin.errors import InputError
+from ptycho_plugin.flux import DetectionPath
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign
@@ -58,9 +60,12 @@ class Encoder(GatedCounter, Protocol):
 
 
 class FluxMonitor(GatedCounter, Protocol):
-    """The photons that reached the sample during the exposure."""
+    """What is counted during the exposure, in proportion to the photons on the sample."""
 
-    photons: HasName
+    counts: HasName
+    gain: Movable[float]
+    calibration: Movable[str]
+    """Calibration in force, a `ptycho_plugin.flux.FluxCalibration` as JSON, or empty."""
 
 
 class FrameDetector(Readable[Any], Triggerable, WritesStreamAssets, Protocol):
@@ -150,6 +155,10 @@ class Beamline:
     detector_limits : DetectorLimits
     trigger_period_s : float, optional
         From one trigger to the next, where hardware gives them.
+    shutter_timing : ShutterTiming
+        How late the shutter opens and closes.
+    detection : DetectionPath
+        What takes photons between an empty sample place and the detector's counts.
     places : mapping of str to (float, float)
         Coarse positions (row, column) in micrometres: "sample", "specimen", "empty".
     calibrations : CalibrationStore, optional
@@ -178,6 +187,8 @@ class Beamline:
     slit_gaps_um: tuple[float, float] | None = None
     detector_limits: DetectorLimits = DetectorLimits()
     trigger_period_s: float | None = None
+    shutter_timing: ShutterTiming = field(default_factory=ShutterTiming)
+    detection: DetectionPath = field(default_factory=DetectionPath)
     places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     calibrations: CalibrationStore | None = None
     trajectory: Trajectory | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ophyd import Component, Device
+from ophyd import Component, Device, Signal
 from ophyd.status import DeviceStatus
 
 from ptycho_plugin.devices.gate import ExposureGate, settle
@@ -54,9 +54,13 @@ class Encoder(GatedCounter):
 
 
 class FluxMonitor(GatedCounter):
-    """The photons that reached the sample during the exposure."""
+    """What a monitor beside the beam counted during the exposure, in units of its own."""
 
-    photons = Component(MeasuredSignal, value=0.0, units="photons", kind="hinted")
+    counts = Component(MeasuredSignal, value=0.0, units="counts", kind="hinted")
+    gain = Component(Signal, value=1.0, kind="config")
+    """Times what it counts."""
+    calibration = Component(Signal, value="", kind="config")
+    """Calibration in force, a `ptycho_plugin.flux.FluxCalibration` as JSON; empty where there is none."""
 
     def _latch(self, exposure: Exposure) -> None:
-        self.photons.put(float(exposure.monitor_counts), internal=True)
+        self.counts.put(float(exposure.monitor_counts * self.gain.get()), internal=True)

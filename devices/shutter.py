@@ -10,6 +10,7 @@ from ophyd.signal import InternalSignal
 from ophyd.status import DeviceStatus
 
 from ptycho_plugin.devices.gate import ExposureGate
+from ptycho_plugin.dose import ShutterTiming
 from ptycho_plugin.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,24 +23,31 @@ CLOSED = "closed"
 class SimulatedShutter(Device):
     """A shutter that opens for a plan, and never stays open when the plan does not run.
 
-    Staging and unstaging close it. When the RunEngine pauses, an exposure that is under way
-    ends as it should, then the shutter closes. When the RunEngine resumes, it opens again
-    only if it had been opened for an exposure that has not begun.
+    Its status is done when it has opened, or closed, as late as its timing says. Staging and
+    unstaging close it. When the RunEngine pauses, an exposure that is under way ends as it should,
+    then the shutter closes. When the RunEngine resumes, it opens again only if it had been opened
+    for an exposure that has not begun.
 
     Parameters
     ----------
     world : World
     gate : ExposureGate
+    timing : ShutterTiming
+    time_factor : float
+        Duration of a simulated second in seconds.
     **kwargs
         As for `ophyd.Device`.
     """
 
     state = Component(InternalSignal, value=CLOSED, kind="normal")
 
-    def __init__(self, *, world: World, gate: ExposureGate, **kwargs: Any) -> None:
+    def __init__(
+        self, *, world: World, gate: ExposureGate, timing: ShutterTiming, time_factor: float, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self._world = world
         self._gate = gate
+        self._delay_s = {OPEN: timing.opening_lag_s * time_factor, CLOSED: timing.closing_lag_s * time_factor}
         self._opens_on_resume = False
         self._move(CLOSED)
 
@@ -54,7 +62,7 @@ class SimulatedShutter(Device):
         if value not in (OPEN, CLOSED):
             raise InputError(f"{self.name} cannot be set to {value!r}: say 'open' or 'closed'")
         self._move(value)
-        status = DeviceStatus(self)
+        status = DeviceStatus(self, settle_time=self._delay_s[value])
         status.set_finished()
         return status
 

@@ -67,6 +67,8 @@ def simulated_beamline(
         orientation=options.orientation,
         position_sign=options.position_sign,
         photons_per_second=options.photons_per_second,
+        shutter_timing=options.shutter,
+        detection=options.detection,
         focus_size=PUBLISHED_FOCUS_SIZE,
         slit_gaps_um=slit_gaps_um,
         places={

@@ -65,7 +65,7 @@ def scan_metadata(
         beam_centre_px=(row, column),
         frame_key=detector.frame_key,
         position_keys=(beamline.encoder.y.name, beamline.encoder.x.name),
-        flux_key=beamline.flux.photons.name,
+        flux_key=beamline.flux.counts.name,
         trajectory=trajectory,
         centre_um=centre_um,
         exposure_s=exposure_s,

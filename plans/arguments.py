@@ -27,6 +27,7 @@ PositionMicrometres = Annotated[
 ]
 Transmission = Annotated[Number, Field(gt=0, le=1, description="Part of the beam that passes.")]
 FrameCount = Annotated[int, Field(strict=True, ge=1, description="Frames to take.")]
+SeveralFrames = Annotated[int, Field(strict=True, ge=2, description="Frames to take and compare.")]
 
 
 def checked(plan: Callable[P, R]) -> Callable[P, R]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 
-from ptycho_plugin.devices import Beamline
-from ptycho_plugin.metadata import Purpose
-from ptycho_plugin.plans.acquisition import acquire, scan_metadata, start_metadata
 from ptycho_plugin.plans.arguments import (
     BeamlineArgument,
     ExposureSeconds,
@@ -23,13 +20,11 @@ from ptycho_plugin.plans.arguments import (
 from ptycho_plugin.plans.frame_analysis import beam_centre, trusted_pixels
 from ptycho_plugin.plans.illumination import ZONE_PLATE, calibration_store
 from ptycho_plugin.plans.scan import scan_as
-from ptycho_plugin.plans.stubs import expose_here, go_to, record
+from ptycho_plugin.plans.still_frames import RESULT_STREAM, at_place, still_frames
+from ptycho_plugin.plans.stubs import record
 from ptycho_plugin.plans.taken_frames import TakenFrames
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
-from ptycho_plugin.trajectory import RecordedPositions, Trajectory
-
-RESULT_STREAM = "result"
-"""Where a run keeps what was found in its frames."""
+from ptycho_plugin.trajectory import Trajectory
 
 
 @checked
@@ -80,7 +75,7 @@ def probe_calibration(
         background_run=background_run,
         md=md,
     )
-    return (yield from _at_place(beamline, "specimen", scan))
+    return (yield from at_place(beamline, "specimen", scan))
 
 
 @checked
@@ -131,11 +126,13 @@ def find_beam_centre(
     def attenuated() -> MsgGenerator[str]:
         yield from bps.mv(beamline.attenuator, transmission)
         return (
-            yield from _frames(beamline, "beam_centre", "find_beam_centre", 1, exposure_s, set_centre, md)
+            yield from still_frames(
+                beamline, "beam_centre", "find_beam_centre", 1, exposure_s, set_centre, md
+            )
         )
 
     plan = bpp.reset_positions_wrapper(attenuated(), [beamline.attenuator])
-    return (yield from _at_place(beamline, "empty", plan))
+    return (yield from at_place(beamline, "empty", plan))
 
 
 @checked
@@ -181,47 +178,5 @@ def background_frames(
         yield from bps.mv(beamline.detector.mask_version, version)
         yield from record([beamline.detector.mask_version], RESULT_STREAM)
 
-    plan = _frames(beamline, "background", "background_frames", frames, exposure_s, keep_mask, md)
-    return (yield from _at_place(beamline, "empty", plan))
-
-
-def _frames(
-    beamline: Beamline,
-    purpose: Purpose,
-    plan_name: str,
-    frames: int,
-    exposure_s: float,
-    evaluate: Callable[[TakenFrames], MsgGenerator[None]],
-    md: Mapping[str, Any] | None,
-) -> MsgGenerator[str]:
-    """Take frames where the stages stand, and act on them before the run is closed."""
-    row = yield from bps.rd(beamline.stage.y)
-    column = yield from bps.rd(beamline.stage.x)
-    scan = yield from scan_metadata(
-        beamline,
-        purpose,
-        trajectory=RecordedPositions(points_um=((row, column),) * frames),
-        centre_um=(0.0, 0.0),
-        exposure_s=exposure_s,
-        probe=None,
-    )
-    taken = TakenFrames()
-
-    def exposures() -> MsgGenerator[None]:
-        for _ in range(frames):
-            yield from bps.checkpoint()
-            yield from expose_here(beamline)
-        yield from evaluate(taken)
-
-    _md = {**start_metadata(beamline, scan, plan_name, frames), **(md or {})}
-    return (yield from bpp.subs_wrapper(acquire(beamline, exposures(), exposure_s, _md), taken))
-
-
-def _at_place(beamline: Beamline, place: str, plan: MsgGenerator[str]) -> MsgGenerator[str]:
-    """Bring a place into the beam, run a plan, and go back, whatever happens."""
-
-    def there() -> MsgGenerator[str]:
-        yield from go_to(beamline, place)
-        return (yield from plan)
-
-    return (yield from bpp.reset_positions_wrapper(there(), [beamline.coarse.y, beamline.coarse.x]))
+    plan = still_frames(beamline, "background", "background_frames", frames, exposure_s, keep_mask, md)
+    return (yield from at_place(beamline, "empty", plan))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.devices import DetectorLimits
+from ptycho_plugin.dose import Photons, ShutterTiming
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import enclosing_diameter
 from ptycho_plugin.orientation import DetectorOrientation
@@ -34,6 +35,7 @@ class PlannedScan:
     trigger_period_s : float, optional
         From one trigger to the next, where hardware gives them.
     photons_per_frame : float
+    shutter : ShutterTiming
     detector : DetectorLimits
     frame_shape : (int, int)
         Rows and columns of a full raw frame.
@@ -57,6 +59,7 @@ class PlannedScan:
     exposure_s: float
     trigger_period_s: float | None = None
     photons_per_frame: float
+    shutter: ShutterTiming
     detector: DetectorLimits
     frame_shape: tuple[int, int]
     orientation: DetectorOrientation
@@ -66,6 +69,12 @@ class PlannedScan:
     valid: NDArray[np.bool_] | None = None
     focus_size: float | None = None
     sample: Sample | None = None
+
+    @property
+    def photons_on_sample(self) -> float:
+        """Photons that one exposure brings to the sample, with those that no detector counts."""
+        counted, commanded_s = Photons(self.photons_per_frame), self.shutter.commanded_s(self.exposure_s)
+        return self.shutter.on_sample(counted, self.exposure_s, commanded_s).number
 
     @cached_property
     def far_field(self) -> NDArray[np.float64]:

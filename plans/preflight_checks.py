@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import hypot, pi
+from math import hypot
 from typing import Literal
 
 import numpy as np
 
-from ptycho_plugin.dose import mean_surface_dose
+from ptycho_plugin.dose import DoseModel, Grid, fluence_map, illumination_of
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.materials import PMMA
 from ptycho_plugin.orientation import crop_window
 from ptycho_plugin.plans.planned_scan import PlannedScan
@@ -25,6 +26,7 @@ LARGEST_CENTRE_SHIFT_PX = 1.0
 LEAST_COUNTS = 1.0
 """In the brightest pixel: what counts less in every exposure shows nothing."""
 BYTES_PER_PIXEL = 4
+M_PER_UM = 1e-6
 TIMES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 DOSES_KGY = ((1e3, "MGy"), (1.0, "kGy"), (1e-3, "Gy"))
 
@@ -167,16 +169,23 @@ def depth_of_focus(scan: PlannedScan) -> Finding:
 
 
 def dose(scan: PlannedScan) -> Finding:
-    """Estimate the mean dose over the scanned area."""
-    material = scan.sample.material if scan.sample else PMMA
-    scanned = float(np.prod(np.ptp(scan.points_um, axis=0))) * 1e-12
-    area = max(scanned, pi / 4 * scan.probe_diameter(0.9) ** 2)
-    photons = len(scan.points_um) * scan.photons_per_frame
-    value = mean_surface_dose(photons, area, scan.geometry.energy_eV, material) * 1e-3
-    sentence = (
-        f"the mean dose is about {_in_unit(value, DOSES_KGY)} in {material.name}, over {area * 1e12:.1f} um2"
+    """Estimate the largest dose of any point, at the surface."""
+    model = DoseModel(
+        material=scan.sample.material if scan.sample else PMMA, energy_eV=scan.geometry.energy_eV
     )
-    return Finding("dose", value, "kGy", sentence)
+    illumination, pixel = illumination_of(scan.probe), scan.geometry.object_pixel
+    places = np.stack([scan.points_um, scan.points_um], axis=1) * M_PER_UM
+    try:
+        grid = Grid.covering(places, illumination.shape, pixel, model.reach)
+    except InputError as error:
+        return Finding("dose", 0.0, "kGy", f"no dose is estimated: {error}", level="warning")
+    photons = np.full(len(places), scan.photons_on_sample)
+    value = model.surface_dose(fluence_map(illumination, places, photons, grid), pixel).max() * 1e-3
+    sentence = (
+        f"the largest dose is about {_in_unit(value, DOSES_KGY)} in {model.material.name}, "
+        f"where electrons travel {model.electron_range * 1e6:g} um"
+    )
+    return Finding("dose", float(value), "kGy", sentence)
 
 
 def duration(scan: PlannedScan) -> Finding:

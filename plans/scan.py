@@ -163,6 +163,7 @@ def _preflight(
         exposure_s=scan.exposure_s,
         trigger_period_s=beamline.trigger_period_s,
         photons_per_frame=scan.photons_per_frame or 0.0,
+        shutter=beamline.shutter_timing,
         detector=beamline.detector_limits,
         frame_shape=beamline.detector.frame_shape,
         orientation=scan.orientation,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ptycho_plugin.plans import (
         Sample,
         background_frames,
+        calibrate_flux,
         find_beam_centre,
         probe_calibration,
         ptycho_scan,
@@ -42,6 +43,7 @@ _HOME = {
     "Sample": "plans",
     "ZonePlate": "optics",
     "background_frames": "plans",
+    "calibrate_flux": "plans",
     "dataset_from_tiled": "publishing.raw",
     "find_beam_centre": "plans",
     "find_orientation": "reconstruction.orientation_search",
@@ -65,6 +67,7 @@ __all__ = [
     "Sample",
     "ZonePlate",
     "background_frames",
+    "calibrate_flux",
     "dataset_from_tiled",
     "find_beam_centre",
     "find_orientation",

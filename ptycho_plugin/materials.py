@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, pi
+from typing import Literal
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M
@@ -59,11 +60,22 @@ class Material:
 
     def mass_photoabsorption(self, energy_eV: float) -> float:
         """Return the photoelectric mass absorption coefficient in m2/kg, scattering excluded."""
+        return self._mass_coefficient(energy_eV, "photo")
+
+    def mass_attenuation(self, energy_eV: float) -> float:
+        """Return the total mass attenuation coefficient in m2/kg: photoabsorption and scattering."""
+        return self._mass_coefficient(energy_eV, "total")
+
+    def attenuation_length(self, energy_eV: float) -> float:
+        """Return the thickness in metres after which 1/e of a beam is left, scattering included."""
+        return 1 / (self.mass_attenuation(energy_eV) * self.density)
+
+    def _mass_coefficient(self, energy_eV: float, kind: Literal["photo", "total"]) -> float:
         import xraydb
 
         self._check(energy_eV)
         density = self.density * G_PER_CM3
-        per_cm = float(xraydb.material_mu(self.formula, energy_eV, density=density, kind="photo"))
+        per_cm = float(xraydb.material_mu(self.formula, energy_eV, density=density, kind=kind))
         return per_cm * 100 / self.density
 
     def _delta_beta(self, energy_eV: float) -> tuple[float, float]:
@@ -92,3 +104,7 @@ CDSE = Material("CdSe", "CdSe", 5820.0)
 CDS = Material("CdS", "CdS", 4826.0)
 SI3N4 = Material("Si3N4", "Si3N4", 3170.0)
 GOLD = Material("gold", "Au", 19300.0)
+SILICON = Material("silicon", "Si", 2330.0)
+HELIUM = Material("helium", "He", 0.1663)
+"""At 20 degrees Celsius and one atmosphere."""
+KAPTON = Material("Kapton", "C22H10N2O5", 1420.0)

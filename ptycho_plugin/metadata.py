@@ -19,7 +19,7 @@ from ptycho_plugin.trajectory import Trajectory
 START_KEY = "ptycho"
 SCHEMA_VERSION: Literal[1] = 1
 
-Purpose = Literal["scan", "probe_calibration", "beam_centre", "background"]
+Purpose = Literal["scan", "probe_calibration", "beam_centre", "background", "flux_calibration"]
 RECONSTRUCTED: tuple[Purpose, ...] = ("scan", "probe_calibration")
 """Purposes of runs that are scans; frames of the others are only looked at."""
 
@@ -53,7 +53,7 @@ class ScanMetadata(BaseModel):
     position_keys: tuple[str, str]
     """Data keys of the measured (row, column) stage position in micrometres."""
     flux_key: str | None = None
-    """Data key of the photons that the monitor counted during the exposure."""
+    """Data key of what the flux monitor counted during the exposure, in units of its own."""
     trajectory: Trajectory
     centre_um: tuple[float, float] = (0.0, 0.0)
     """Stage position (row, column) of the trajectory's centre."""

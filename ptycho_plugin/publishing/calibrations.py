@@ -1,4 +1,4 @@
-"""What scans refer to and Tiled keeps: probes and masks under ``calibrations``, background runs."""
+"""What scans refer to and Tiled keeps: probes, masks and the flux under ``calibrations``, background runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.errors import InputError, PublishingError
+from ptycho_plugin.flux import FluxCalibration
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.optics import ZonePlate
@@ -25,6 +26,7 @@ FIELD_TOLERANCE = 5e-3
 """Relative, of distance and of the window lambda z / pixel, the scale of the probe's grid."""
 PROBE_MAX_AGE = timedelta(days=1)
 KEY_DIGITS = 16
+NEWEST_FIRST = ("date", -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class ProbeRecord:
 
 
 class CalibrationStore:
-    """Probes, masks and background runs of a Tiled tree.
+    """Probes, masks, flux calibrations and background runs of a Tiled tree.
 
     Every method raises `PublishingError` when Tiled refuses, cannot be reached, or does not
     hold what was asked for.
@@ -106,8 +108,7 @@ class CalibrationStore:
             "md": dict(md or {}),
             **({"run_uid": run_uid} if run_uid else {}),
         }
-        # In one time zone and one width, so that text order is time order.
-        when = (date or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds")
+        when = _date_text(date or datetime.now(UTC))
         array = probe.astype(np.complex64)
         uid = _key(array, json.dumps(said, sort_keys=True, default=str))
         with tiled_errors(self._client):
@@ -128,7 +129,7 @@ class CalibrationStore:
 
         with tiled_errors(self._client):
             measured = child(self._client, "calibrations", "probes").search(KeyPresent("run_uid"))
-            newest = measured.sort(("date", -1)).values()
+            newest = measured.sort(NEWEST_FIRST).values()
             if not newest:
                 raise PublishingError(
                     f"there is no measured probe under {self._client.uri}/calibrations/probes: "
@@ -154,6 +155,36 @@ class CalibrationStore:
         with tiled_errors(self._client):
             valid: NDArray[np.bool_] = self._existing("masks", version).read().astype(bool)
             return valid
+
+    def store_flux(self, calibration: FluxCalibration) -> str:
+        """Keep a calibration of the flux monitor and return its uid.
+
+        The uid is made of what it says: the same one is kept once.
+        """
+        said = calibration.model_dump(mode="json")
+        uid = _digest(json.dumps(said, sort_keys=True).encode())
+        with tiled_errors(self._client):
+            kept = child(self._client, "calibrations", "flux")
+            if uid not in kept:
+                metadata = {"schema_version": 1, "date": _date_text(calibration.date), "calibration": said}
+                kept.create_container(uid, metadata=metadata)
+        return uid
+
+    def flux(self, uid: str) -> FluxCalibration:
+        """Return the calibration of the flux monitor of that uid."""
+        with tiled_errors(self._client):
+            return _flux_calibration(self._existing("flux", uid))
+
+    def latest_flux(self) -> FluxCalibration:
+        """Return the calibration of the flux monitor with the latest date."""
+        with tiled_errors(self._client):
+            newest = child(self._client, "calibrations", "flux").sort(NEWEST_FIRST).values()
+            if not newest:
+                raise PublishingError(
+                    f"there is no flux calibration under {self._client.uri}/calibrations/flux: "
+                    "run calibrate_flux first"
+                )
+            return _flux_calibration(newest.first())
 
     def run(self, uid: str) -> tuple[ScanMetadata, tuple[int, ...]]:
         """Return what the run ``raw/<uid>`` says about itself, and the shape of its full frames.
@@ -185,7 +216,20 @@ class CalibrationStore:
 
 def _key(array: NDArray[Any], said: str = "") -> str:
     """Return a name made of the content."""
-    return hashlib.sha256(f"{array.shape}{said}".encode() + array.tobytes()).hexdigest()[:KEY_DIGITS]
+    return _digest(f"{array.shape}{said}".encode() + array.tobytes())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:KEY_DIGITS]
+
+
+def _date_text(date: datetime) -> str:
+    """Return a date in one time zone and one width, so that text order is time order."""
+    return date.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _flux_calibration(node: Any) -> FluxCalibration:
+    return FluxCalibration.model_validate(node.metadata["calibration"])
 
 
 def _record(array: Any) -> ProbeRecord:

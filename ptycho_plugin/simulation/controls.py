@@ -24,7 +24,7 @@ class Exposure:
     position_um: tuple[float, float]
     """Measured stage position (row, column), averaged over the exposure, without the coarse stage."""
     monitor_counts: float
-    """Photons that the flux monitor counted."""
+    """What the flux monitor counted, at gain 1, in units of its own."""
 
 
 class World(Protocol):

@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from ptycho_plugin.checked_model import CheckedModel
+from ptycho_plugin.dose import ShutterTiming
+from ptycho_plugin.flux import LOSSLESS, DetectionPath
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign
 
 NotNegative = Annotated[float, Field(ge=0)]
@@ -36,6 +38,12 @@ class SimulationOptions(CheckedModel):
     """Relative standard deviation of the flux's slow wandering."""
     flux_drift_s: Annotated[float, Field(gt=0)] = 60.0
     """Exposed time after which the flux has forgotten its value."""
+    monitor_counts_per_photon: Annotated[float, Field(gt=0)] = 0.04
+    """What the flux monitor counts, at gain 1, for one photon on the sample: what a calibration finds."""
+    detection: DetectionPath = LOSSLESS
+    """What takes photons between an empty sample place and the detector's counts."""
+    shutter: ShutterTiming = ShutterTiming()
+    """While it closes, photons reach the sample that no detector counts."""
     source_fwhm_nm: tuple[NotNegative, NotNegative] = (0.0, 0.0)
     """Image of the source at the sample (row, column): partial coherence blurs the probe by it."""
     jitter_between_nm: NotNegative = 0.0

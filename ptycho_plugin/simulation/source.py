@@ -26,8 +26,12 @@ class DriftingFlux:
         """Return the photons expected, unattenuated, in an exposure, and let its time pass."""
         kept = exp(-exposure_s / self._options.flux_drift_s)
         self._deviation = kept * self._deviation + sqrt(1 - kept**2) * self._rng.normal()
-        drift = max(0.0, 1 + self._options.flux_drift * self._deviation)
-        return self._options.photons_per_second * exposure_s * drift
+        return self.per_second * exposure_s
+
+    @property
+    def per_second(self) -> float:
+        """Photons expected in a second, unattenuated, as things stand."""
+        return self._options.photons_per_second * max(0.0, 1 + self._options.flux_drift * self._deviation)
 
 
 def source_points_um(

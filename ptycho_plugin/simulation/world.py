@@ -33,6 +33,8 @@ UM_PER_NM = 1e-3
 M_PER_UM = 1e-6
 NOMINAL_PHOTONS = 1e6
 """For which the background's mean is stated."""
+SHUTTER_STREAM = 1
+"""Of random numbers: a shutter's jitter leaves the frames' noise as it is."""
 JITTER_SAMPLES = 4
 """Places of the probe during one exposure."""
 NOTHING = np.ones((1, 1), np.complex64)
@@ -74,6 +76,8 @@ class SimulatedWorld(Controls):
         )
         self._rng = np.random.default_rng(options.seed)
         self._flux = DriftingFlux(options, self._rng)
+        self._shutter_rng = np.random.default_rng((options.seed, SHUTTER_STREAM))
+        self._detected = options.detection.efficiency(geometry.energy_eV)
         self._source = source_points_um(options.source_fwhm_nm, optic.outermost_zone * 1e9)
         self._photons_on_sample = 0.0
 
@@ -82,8 +86,19 @@ class SimulatedWorld(Controls):
         """Photons that exposures have brought onto specimens so far."""
         return self._photons_on_sample
 
+    def set_shutter(self, open: bool) -> None:  # noqa: A002 - what one says of a shutter
+        """Open the shutter, or close it: until it has closed, photons still come."""
+        with self._lock:
+            if self._open and not open:
+                timing = self.options.shutter
+                closing_s = max(0.0, self._shutter_rng.normal(timing.closing_lag_s, timing.jitter_s))
+                name, _ = self._in_beam(self._pair("stage")[None])
+                passed = self._flux.per_second * closing_s * self._attenuator_transmission
+                self._photons_on_sample += passed if name else 0.0
+            super().set_shutter(open)
+
     def expose(self, exposure_s: float) -> Exposure:
-        """Take one exposure where the stages stand.
+        """Take one exposure where the stages stand, through a shutter that has opened if it was told to.
 
         Parameters
         ----------
@@ -130,7 +145,7 @@ class SimulatedWorld(Controls):
     def _frame(self, pattern: NDArray[np.float32], photons: float, exposure_s: float) -> NDArray[np.int32]:
         orientation = self.options.orientation
         return self._camera.read_out(
-            orientation.to_raw(np.float32(photons) * pattern),
+            orientation.to_raw(np.float32(photons * self._detected) * pattern),
             crop_corner(self.beam_centre_px, self._fine.frame_side, orientation),
             self.options.background_counts * photons / NOMINAL_PHOTONS,
             exposure_s,
@@ -167,7 +182,8 @@ class SimulatedWorld(Controls):
         return self._transmissions[name]
 
     def _monitor(self, photons: float) -> float:
-        return float(self._rng.poisson(photons)) if self.options.poisson else photons
+        expected = photons * self.options.monitor_counts_per_photon
+        return float(self._rng.poisson(expected)) if self.options.poisson else expected
 
 
 class RecordedWorld(Controls):

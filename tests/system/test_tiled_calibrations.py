@@ -1,4 +1,4 @@
-"""Probes and masks in a real Tiled server."""
+"""Probes, masks and flux calibrations in a real Tiled server."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.flux import DetectionPath, FluxCalibration, calibrate
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.publishing.calibrations import CalibrationStore
@@ -74,8 +75,28 @@ def test_a_mask_is_kept_once_by_its_content(store: CalibrationStore) -> None:
     assert store.mask(version).dtype == bool
 
 
+def calibrated_flux(date: datetime) -> FluxCalibration:
+    return calibrate(
+        [4e4, 4.1e4], np.array([1e6, 1.01e6]), 0.0, path=DetectionPath(), energy_eV=6200, gain=1.0,
+        transmission=1.0, exposure_s=0.2, run_uid="run", date=date,
+    )  # fmt: skip
+
+
+def test_a_flux_calibration_comes_back_and_the_latest_is_found(store: CalibrationStore) -> None:
+    noon = datetime(2025, 3, 1, 12, tzinfo=UTC)
+    with pytest.raises(PublishingError, match="run calibrate_flux first"):
+        store.latest_flux()
+    calibrations = {hours: calibrated_flux(noon + timedelta(hours=hours)) for hours in (1, 30, 2)}
+    uids = {hours: store.store_flux(calibration) for hours, calibration in calibrations.items()}
+    assert store.store_flux(calibrations[1]) == uids[1]
+    assert store.flux(uids[2]) == calibrations[2]
+    assert store.latest_flux() == calibrations[30]
+
+
 def test_what_is_not_there_is_named(store: CalibrationStore) -> None:
     with pytest.raises(PublishingError, match="no 'p7' under calibrations/probes"):
         store.probe("p7")
     with pytest.raises(PublishingError, match="no 'm7' under calibrations/masks"):
         store.mask("m7")
+    with pytest.raises(PublishingError, match="no 'f7' under calibrations/flux"):
+        store.flux("f7")

@@ -10,6 +10,7 @@ import pytest
 from ptycho_plugin.devices.assembly import assemble
 from ptycho_plugin.devices.beamline import Beamline
 from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.flux import FluxCalibration
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.optics import ZonePlate
@@ -87,6 +88,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.probes: dict[str, ProbeRecord] = {}
         self.masks: dict[str, Any] = {}
+        self.fluxes: list[FluxCalibration] = []
         self.runs: dict[str, tuple[ScanMetadata, tuple[int, int]]] = {}
 
     def store_probe(self, probe: Any, *, geometry: Any, date: datetime | None = None, **md: Any) -> str:
@@ -107,6 +109,15 @@ class MemoryStore:
 
     def mask(self, version: str) -> Any:
         return self.masks[version]
+
+    def store_flux(self, calibration: FluxCalibration) -> str:
+        self.fluxes.append(calibration)
+        return f"flux-{len(self.fluxes) - 1}"
+
+    def latest_flux(self) -> FluxCalibration:
+        if not self.fluxes:
+            raise PublishingError("there is no flux calibration")
+        return max(self.fluxes, key=lambda calibration: calibration.date)
 
     def run(self, uid: str) -> tuple[ScanMetadata, tuple[int, int]]:
         if uid not in self.runs:

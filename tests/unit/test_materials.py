@@ -24,8 +24,10 @@ def test_mass_photoabsorption_is_photoelectric_alone(material, cm2_per_g):
 
 
 def test_mass_photoabsorption_leaves_scattering_out():
-    """The total for PMMA would be 14.0 cm2/g."""
+    """The total for PMMA is 14.0 cm2/g."""
     assert PMMA.mass_photoabsorption(ENERGY_EV) < 1.37
+    assert PMMA.mass_attenuation(ENERGY_EV) == pytest.approx(1.40, rel=4e-3)
+    assert PMMA.attenuation_length(ENERGY_EV) == pytest.approx(1 / (1.40 * 1188), rel=4e-3)
 
 
 def test_beta_is_half_the_absorption_of_intensity():

@@ -22,13 +22,24 @@ def test_counters_measure_during_the_next_exposure_only(gate: ExposureGate, worl
         status.wait(timeout=5)
     gate.expose(0.1).result(timeout=5)
     assert encoder.read()["encoder_y"]["value"] == pytest.approx(2.001)
-    assert flux.read()["flux_photons"]["value"] == 2000.0
+    assert flux.read()["flux_counts"]["value"] == 2000.0
     assert encoder.describe()["encoder_x"]["units"] == "um"
+
+
+def test_the_flux_monitor_has_a_gain(gate: ExposureGate) -> None:
+    flux = FluxMonitor(name="flux", gate=gate)
+    flux.gain.set(10.0).wait(timeout=5)
+    status = flux.trigger()
+    gate.expose(0.1).result(timeout=5)
+    status.wait(timeout=5)
+    assert flux.read()["flux_counts"]["value"] == 10_000.0
+    assert flux.read_configuration()["flux_gain"]["value"] == 10.0
+    assert flux.read_configuration()["flux_calibration"]["value"] == ""
 
 
 def test_a_counter_cannot_be_written_from_outside(gate: ExposureGate) -> None:
     with pytest.raises(Exception, match="internal use only"):
-        FluxMonitor(name="flux", gate=gate).photons.put(7.0)
+        FluxMonitor(name="flux", gate=gate).counts.put(7.0)
 
 
 def test_an_exposure_that_fails_fails_everything_that_waits(gate: ExposureGate, world: Any) -> None:

@@ -7,6 +7,7 @@ from bluesky.protocols import Movable, Pausable, Stageable
 from ptycho_plugin.devices.attenuator import SimulatedAttenuator
 from ptycho_plugin.devices.gate import ExposureGate
 from ptycho_plugin.devices.shutter import SimulatedShutter
+from ptycho_plugin.dose import ShutterTiming
 from ptycho_plugin.errors import InputError
 
 
@@ -17,7 +18,15 @@ def gate(world: Any) -> ExposureGate:
 
 @pytest.fixture
 def shutter(world: Any, gate: ExposureGate) -> SimulatedShutter:
-    return SimulatedShutter(name="shutter", world=world, gate=gate)
+    return make_shutter(world, gate)
+
+
+def make_shutter(
+    world: Any, gate: ExposureGate, time_factor: float = 0.0, **timing: float
+) -> SimulatedShutter:
+    return SimulatedShutter(
+        name="shutter", world=world, gate=gate, timing=ShutterTiming(**timing), time_factor=time_factor
+    )
 
 
 def test_it_opens_and_closes(shutter: SimulatedShutter, world: Any) -> None:
@@ -27,9 +36,18 @@ def test_it_opens_and_closes(shutter: SimulatedShutter, world: Any) -> None:
         assert world.is_open is (state == "open")
 
 
+@pytest.mark.parametrize(("state", "lag"), [("open", "opening_lag_s"), ("closed", "closing_lag_s")])
+def test_it_is_done_as_late_as_it_moves(world: Any, gate: ExposureGate, state: str, lag: str) -> None:
+    slow = make_shutter(world, gate, time_factor=1.0, **{lag: 1.0})
+    status = slow.set(state)
+    assert world.is_open is (state == "open"), "the command is given at once"
+    assert not status.done
+    make_shutter(world, gate, time_factor=0.0, **{lag: 1.0}).set(state).wait(timeout=5)
+
+
 def test_it_is_made_closed(world: Any, gate: ExposureGate) -> None:
     world.set_shutter(True)
-    SimulatedShutter(name="shutter", world=world, gate=gate)
+    make_shutter(world, gate)
     assert not world.is_open
 
 

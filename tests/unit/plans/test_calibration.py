@@ -134,5 +134,5 @@ def test_a_beamline_without_the_place_says_so(engine: RunEngine, make_beamline: 
 
 def test_frames_without_a_sample_are_all_kept(engine: RunEngine, documents: Any, beamline: Any) -> None:
     engine(background_frames(beamline, frames=2))
-    assert [event["data"]["flux_photons"] for event in documents.events()] == [1000.0, 2000.0]
+    assert [event["data"]["flux_counts"] for event in documents.events()] == [1000.0, 2000.0]
     assert np.all([datum["indices"]["start"] for datum in documents.of("stream_datum")] == [0, 1])

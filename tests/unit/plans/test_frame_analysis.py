@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from ptycho_plugin.devices import DetectorLimits
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.plans.frame_analysis import beam_centre, trusted_pixels
+from ptycho_plugin.plans.frame_analysis import beam_centre, beam_counts, trusted_pixels
 
 SHAPE = (240, 200)
 
@@ -90,3 +91,68 @@ def test_a_pixel_that_is_hot_only_at_times_is_found() -> None:
     frames = [ring((110.0, 90.0), seed=seed) for seed in range(5)]
     frames[3][180, 20] = 500
     assert not trusted_pixels(frames)[180, 20]
+
+
+ALL = np.ones(SHAPE, bool)
+MIDDLE = (120.0, 100.0)
+RING_COUNTS = 300 * np.pi * (26**2 - 5**2)
+
+
+def counted(
+    frames: NDArray[np.int32], valid: NDArray[np.bool_] = ALL, exposure_s: float = 1.0
+) -> tuple[NDArray[np.float64], float]:
+    return beam_counts(frames, valid, exposure_s, DetectorLimits())
+
+
+def rings(number: int = 4, background: float = 0.0) -> NDArray[np.int32]:
+    noise = np.random.default_rng(7).poisson(background, (number, *SHAPE))
+    return (np.stack([ring(MIDDLE, seed=seed) for seed in range(number)]) + noise).astype(np.int32)
+
+
+def test_the_beam_is_counted_without_its_background() -> None:
+    counts, missing = counted(rings(background=0.5))
+    np.testing.assert_allclose(counts, RING_COUNTS, rtol=5e-3)
+    assert missing == 0
+
+
+@given(start=st.integers(85, 140))
+def test_what_a_gap_hides_is_filled_in_and_the_error_is_less_than_said(start: int) -> None:
+    frames = rings(2)
+    hidden = frames[:, start : start + 4].sum() / frames.sum()
+    frames[:, start : start + 4] = -1
+    counts, missing = counted(frames)
+    np.testing.assert_allclose(counts, RING_COUNTS, rtol=missing + 5e-3)
+    assert missing == pytest.approx(hidden, abs=0.03)
+
+
+def test_a_hot_pixel_is_no_beam() -> None:
+    frames = rings()
+    frames[:, 20, 20] = 100_000
+    np.testing.assert_allclose(counted(frames)[0], RING_COUNTS, rtol=5e-3)
+
+
+def test_a_beam_that_is_half_hidden_is_refused() -> None:
+    frames = rings(2)
+    frames[:, 100:120] = -1
+    with pytest.raises(InputError, match=r"hide \d+% of the direct beam, 10% is the limit: move"):
+        counted(frames)
+
+
+def test_a_pixel_that_does_not_count_every_photon_is_refused() -> None:
+    frames = rings(2)
+    frames[1, 130, 100] = 2**20 - 1
+    with pytest.raises(InputError, match="saturated at 1048575 counts: attenuate more"):
+        counted(frames, exposure_s=10.0)
+    counted(frames, np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE) != 130 * SHAPE[1] + 100)
+    with pytest.raises(InputError, match=r"photons pile up from 1e\+06 a second"):
+        counted(rings(2), exposure_s=1e-4)
+
+
+def test_a_rim_that_says_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="rim"):
+        counted(rings(2), np.pad(ALL[10:-10, 10:-10], 10))
+
+
+def test_no_beam_is_refused() -> None:
+    with pytest.raises(InputError, match="no beam in the frames"):
+        counted(np.zeros((2, *SHAPE), np.int32))

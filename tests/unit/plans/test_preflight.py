@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ptycho_plugin.devices import DetectorLimits
 from ptycho_plugin.devices.simulated import PUBLISHED_FOCUS_SIZE, PUBLISHED_GEOMETRY
+from ptycho_plugin.dose import ShutterTiming
 from ptycho_plugin.errors import InputError, PreflightRefusal
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import DetectorOrientation
@@ -33,6 +34,7 @@ def published() -> PlannedScan:
         travel_um=((-50.0, 50.0), (-50.0, 50.0)),
         exposure_s=0.2,
         photons_per_frame=1e6,
+        shutter=ShutterTiming(),
         detector=DetectorLimits(),
         frame_shape=pilatus.SHAPE,
         orientation=DetectorOrientation.AS_IS,
@@ -173,9 +175,9 @@ def test_faint_light_is_a_small_number_and_no_zero(published: PlannedScan) -> No
         ({"exposure_s": 0.02}, "duration", "324 points take 7.45 s"),
         ({"exposure_s": 100.0}, "duration", "324 points take 9 h"),
         ({"exposure_s": 1e4}, "duration", "324 points take 37.5 d"),
-        ({}, "dose", "is about 27.3 kGy in PMMA"),
-        ({"photons_per_frame": 1e8}, "dose", "is about 2.73 MGy in PMMA"),
-        ({"photons_per_frame": 1e4}, "dose", "is about 273 Gy in PMMA"),
+        ({}, "dose", "is about 28.1 kGy in PMMA"),
+        ({"photons_per_frame": 1e8}, "dose", "is about 2.81 MGy in PMMA"),
+        ({"photons_per_frame": 1e4}, "dose", "is about 281 Gy in PMMA"),
     ],
 )
 def test_durations_and_doses_are_in_a_unit_of_their_size(
@@ -190,6 +192,22 @@ def test_a_single_point_has_a_dose(published: PlannedScan) -> None:
     report = preflight(replace(published, points_um=np.zeros((1, 2)), step_um=0.0))
     dose = {finding.name: finding.value for finding in report.findings}["dose"]
     assert 0 < dose < 10
+
+
+def test_the_dose_counts_what_passes_while_the_shutter_closes(published: PlannedScan) -> None:
+    fast, slow = (
+        {finding.name: finding.value for finding in preflight(replace(published, shutter=shutter)).findings}
+        for shutter in (ShutterTiming(closing_lag_s=0.0), ShutterTiming(closing_lag_s=0.05))
+    )
+    assert slow["dose"] == pytest.approx(1.25 * fast["dose"])
+
+
+def test_a_dose_that_cannot_be_mapped_is_no_refusal(published: PlannedScan) -> None:
+    (dose,) = [
+        f for f in preflight(replace(published, points_um=FAR_POINTS * 1e6)).findings if f.name == "dose"
+    ]
+    assert dose.level == "warning"
+    assert "no dose is estimated: a map of" in dose.sentence
 
 
 def test_remarks_become_warnings(published: PlannedScan) -> None:

@@ -53,7 +53,7 @@ def test_a_run_says_all_that_a_reconstruction_needs(
         beam_centre_px=(30, 26),
         frame_key="pilatus_image",
         position_keys=("encoder_y", "encoder_x"),
-        flux_key="flux_photons",
+        flux_key="flux_counts",
         trajectory=SMALL,
         centre_um=(1.0, -2.0),
         exposure_s=0.1,
@@ -66,7 +66,7 @@ def test_a_run_says_all_that_a_reconstruction_needs(
     )
     (descriptor,) = [doc for doc in documents.of("descriptor") if doc["name"] == "primary"]
     assert descriptor["configuration"]["pilatus"]["data"]["pilatus_exposure_time"] == 0.1
-    assert {"encoder_y", "encoder_x", "flux_photons", "pilatus_image"} <= set(descriptor["data_keys"])
+    assert {"encoder_y", "encoder_x", "flux_counts", "pilatus_image"} <= set(descriptor["data_keys"])
     (baseline,) = documents.events("baseline")
     assert baseline["data"]["attenuator_transmission"] == 0.5
     assert baseline["data"]["coarse_y"] == 0.0

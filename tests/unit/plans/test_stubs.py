@@ -55,7 +55,7 @@ def assert_exposed_once(world: Any, documents: Any) -> None:
     assert all(is_open for _, is_open in world.exposures)
     events = documents.events()
     assert [event["seq_num"] for event in events] == [1, 2]
-    assert [event["data"]["flux_photons"] for event in events] == [1000.0, 2000.0]
+    assert [event["data"]["flux_counts"] for event in events] == [1000.0, 2000.0]
     assert [datum["indices"]["start"] for datum in documents.of("stream_datum")] == [0, 1]
 
 

@@ -3,7 +3,9 @@ import threading
 import numpy as np
 import pytest
 
+from ptycho_plugin.dose import ShutterTiming
 from ptycho_plugin.errors import InputError
+from ptycho_plugin.flux import LOSSLESS, DetectionPath
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign, crop_window
 from ptycho_plugin.simulation.options import OpticError
@@ -82,23 +84,61 @@ def test_photons_are_counted(geometry, holder, ideal):
     go(world, *world.places[EMPTY], stage="coarse")
     exposure = world.expose(EXPOSURE_S)
     assert world.photons_on_sample == 0
-    assert exposure.monitor_counts == pytest.approx(1e6, abs=5e3)
+    assert exposure.monitor_counts == pytest.approx(0.04 * 1e6, abs=1e3)
     assert counts(exposure) == pytest.approx(1e6, abs=6e3)
-    assert counts(exposure) != exposure.monitor_counts, "two independent counts"
+    assert counts(exposure) != 1e6 != exposure.monitor_counts / 0.04, "two independent counts"
     go(world, 0, 0, stage="coarse")
     world.expose(EXPOSURE_S)
     world.set_transmission(0.1)
-    assert world.expose(EXPOSURE_S).monitor_counts == pytest.approx(1e5, abs=2e3)
+    assert world.expose(EXPOSURE_S).monitor_counts == pytest.approx(0.04 * 1e5, abs=300)
     assert world.photons_on_sample == pytest.approx(1.1e6)
 
 
 def test_a_closed_shutter_leaves_the_dark(geometry, holder, ideal):
     world = world_of(geometry, holder, ideal, poisson=True, hot_pixels=3, background_counts=0.5)
     world.set_shutter(False)
+    before = world.photons_on_sample
     exposure = world.expose(EXPOSURE_S)
     assert exposure.monitor_counts == 0
-    assert world.photons_on_sample == 0
+    assert world.photons_on_sample == before
     assert np.count_nonzero(exposure.frame > 0) == 3
+
+
+def test_photons_come_until_the_shutter_has_closed(geometry, holder, ideal):
+    shutter = ShutterTiming(closing_lag_s=0.01, jitter_s=0.0)
+    world = world_of(geometry, holder, ideal, photons_per_second=5e6, shutter=shutter)
+    exposure = world.expose(EXPOSURE_S)
+    world.set_shutter(False)
+    world.set_shutter(False)
+    rate = exposure.monitor_counts / world.options.monitor_counts_per_photon / EXPOSURE_S
+    open_s = shutter.open_s(shutter.commanded_s(EXPOSURE_S))
+    assert world.photons_on_sample == pytest.approx(rate * open_s)
+    go(world, *world.places[EMPTY], stage="coarse")
+    world.set_shutter(True)
+    world.set_shutter(False)
+    assert world.photons_on_sample == pytest.approx(rate * open_s)
+
+
+def test_a_shutter_jitters_by_what_it_says(geometry, holder, ideal):
+    shutter = ShutterTiming(closing_lag_s=0.01, jitter_s=1e-3)
+    world = world_of(geometry, holder, ideal, photons_per_second=5e6, shutter=shutter)
+    total = [0.0]
+    for _ in range(400):
+        world.set_shutter(True)
+        world.set_shutter(False)
+        total.append(world.photons_on_sample)
+    closing = np.diff(total) / 5e6
+    assert closing.mean() == pytest.approx(0.01, abs=2e-4)
+    assert closing.std() == pytest.approx(1e-3, rel=0.15)
+
+
+def test_the_detector_counts_what_the_path_lets_through(geometry, holder, ideal):
+    path = DetectionPath()
+    all_of_it, some = (
+        counts(world_of(geometry, holder, ideal, detection=detection).expose(EXPOSURE_S))
+        for detection in (LOSSLESS, path)
+    )
+    assert some / all_of_it == pytest.approx(path.efficiency(geometry.energy_eV), rel=1e-3)
 
 
 def test_background_follows_the_flux(geometry, holder, ideal):
