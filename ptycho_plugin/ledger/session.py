@@ -39,7 +39,7 @@ class SessionLock:
             self._file = self._path.open("xb")
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise LedgerError(f"no session of the ledger {ledger} can begin: {error}") from error
+            raise LedgerError(f"no session of the ledger {ledger} can begin: {error.strerror}") from error
 
     def close(self) -> None:
         """End the session."""
