@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+UTC_SUFFIX = "+00:00"
+
 
 def utc(when: datetime | None = None) -> str:
     """Return a time, by default now, as the ledger writes it."""

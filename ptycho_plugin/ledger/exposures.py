@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_plugin.ledger.clock import UTC_SUFFIX
 from ptycho_plugin.ledger.rigid import Position
 
 Status = Literal["done", "under way", "uncertain", "withdrawn"]
@@ -29,8 +30,8 @@ class Exposures:
     ----------
     key : ndarray, (exposure,), int64
         In the ledger.
-    run_uid, kind, status, calibration : ndarray, (exposure,), str
-        `calibration` is the key of the flux calibration.
+    run_uid, kind, status, reason, calibration : ndarray, (exposure,), str
+        `reason` is why it was withdrawn, `calibration` the key of the flux calibration.
     point, attempt, region, repeat : ndarray, (exposure,), int64
         `region` is the key of the one that it was meant for, which need not be the one asked about;
         -1 where there is none, as for `repeat`.
@@ -43,8 +44,8 @@ class Exposures:
         confirmed the upper bound, and as uncertainty all of it. Exposures of one calibration share
         its error.
     energy_eV : ndarray, (exposure,), float64
-    intended : ndarray, (exposure,), datetime64[us]
-        UTC.
+    intended, opened, closed : ndarray, (exposure,), datetime64[us]
+        UTC; not a time where nobody confirmed it.
     unplaced : int
         Other exposures of the sample that may lie here too: made since it was mounted again, while
         its marks were not found.
@@ -58,6 +59,7 @@ class Exposures:
     region: NDArray[np.int64]
     repeat: NDArray[np.int64]
     status: NDArray[np.str_]
+    reason: NDArray[np.str_]
     start_um: NDArray[np.float64]
     end_um: NDArray[np.float64]
     open_s: NDArray[np.float64]
@@ -66,6 +68,8 @@ class Exposures:
     energy_eV: NDArray[np.float64]
     calibration: NDArray[np.str_]
     intended: NDArray[np.datetime64]
+    opened: NDArray[np.datetime64]
+    closed: NDArray[np.datetime64]
     unplaced: int = 0
 
     def __len__(self) -> int:
@@ -101,6 +105,10 @@ def from_rows(rows: Iterable[sqlite3.Row], origin_um: Position, unplaced: int = 
     def number(name: str) -> NDArray[np.int64]:
         return np.array([NO_NUMBER if row[name] is None else row[name] for row in listed], np.int64)
 
+    def times(event: str) -> NDArray[np.datetime64]:
+        written = [row[f"{event}_utc"] or "NaT" for row in listed]
+        return np.array([time.removesuffix(UTC_SUFFIX) for time in written], "M8[us]")
+
     def positions(end: str) -> NDArray[np.float64]:
         pairs = [column(f"{end}_{axis}_um", np.float64) for axis in ("row", "column")]
         placed: NDArray[np.float64] = np.stack(pairs, axis=1) - origin_um
@@ -115,6 +123,7 @@ def from_rows(rows: Iterable[sqlite3.Row], origin_um: Position, unplaced: int = 
         region=number("region"),
         repeat=number("repeat"),
         status=column("status", np.str_),
+        reason=np.array([row["reason"] or "" for row in listed], np.str_),
         start_um=positions("start"),
         end_um=positions("end"),
         open_s=column("open_s", np.float64),
@@ -122,6 +131,8 @@ def from_rows(rows: Iterable[sqlite3.Row], origin_um: Position, unplaced: int = 
         photons_uncertainty=column("photons_uncertainty", np.float64),
         energy_eV=column("energy_eV", np.float64),
         calibration=column("calibration", np.str_),
-        intended=np.array([row["intended_utc"].removesuffix("+00:00") for row in listed], "M8[us]"),
+        intended=times("intended"),
+        opened=times("opened"),
+        closed=times("closed"),
         unplaced=unplaced,
     )

@@ -98,7 +98,8 @@ class Ledger:
         ------
         LedgerError
             Also if the monitor is not calibrated for this beam, the exposure lies outside its
-            region, the point has been exposed, or the run's last exposure is not settled.
+            region, the point has been exposed, or the last exposure of the run in this session is not
+            settled.
         """
         calibration = intent.beam.calibrated()
         end_um = intent.end_um or intent.start_um
@@ -106,10 +107,16 @@ class Ledger:
             mounting = current_mounting(connection, intent.sample)
             if isinstance(intent.on, Region):
                 _check_inside(connection, intent.on, mounting, intent)
+            last = connection.execute(
+                "SELECT * FROM counted WHERE run_uid = ? AND status = 'under way' "
+                "AND id = (SELECT max(id) FROM exposures WHERE session = ?)",
+                (intent.run_uid, self._session),
+            ).fetchall()
             earlier = connection.execute(
-                "SELECT * FROM counted WHERE run_uid = ? AND (point = ? OR status = 'under way')",
+                "SELECT * FROM counted WHERE run_uid = ? AND point = ? ORDER BY id",
                 (intent.run_uid, intent.point),
             ).fetchall()
+            _check_settled(last + earlier)
             entry = {
                 "session": self._session,
                 "mounting": mounting.key,
@@ -229,11 +236,14 @@ def _check_inside(connection: sqlite3.Connection, region: Region, mounting: Moun
             )
 
 
-def _next_attempt(earlier: list[sqlite3.Row], again: bool) -> int:
-    """Return the number of this attempt at a point, or refuse a second exposure."""
-    for row in earlier:
+def _check_settled(rows: list[sqlite3.Row]) -> None:
+    for row in rows:
         if row["status"] == "under way":
             raise LedgerError(f"{_named(row)} is under way: confirm or withdraw it before the next")
+
+
+def _next_attempt(earlier: list[sqlite3.Row], again: bool) -> int:
+    """Return the number of this attempt at a point, or refuse a second exposure."""
     counted = [row for row in earlier if row["status"] != "withdrawn"]
     if counted and not again:
         raise LedgerError(

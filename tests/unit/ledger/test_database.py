@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -27,6 +28,15 @@ def test_the_very_connection_syncs_each_commit_and_its_folder(path, new):
         assert pragma(ledger, "synchronous") == extra
         assert pragma(ledger, "journal_mode") == "delete"
         assert pragma(ledger, "foreign_keys") == 1
+
+
+def test_what_a_transaction_read_still_holds_when_it_writes(ledger, path):
+    with (
+        closing(sqlite3.connect(path, timeout=0)) as other,
+        ledger._database.transaction(),
+        pytest.raises(sqlite3.OperationalError, match="locked"),
+    ):
+        other.execute("BEGIN IMMEDIATE")
 
 
 def test_a_ledger_says_what_it_is(ledger):

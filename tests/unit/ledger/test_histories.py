@@ -61,9 +61,9 @@ class Histories(RuleBasedStateMachine):
         seat=st.sampled_from(SEATS), run=st.sampled_from(RUNS), point=st.integers(0, 1), again=st.booleans()
     )
     def intend(self, seat, run, point, again):
-        of_run = [row for row in self.rows if row.run == run]
-        of_point = [row for row in of_run if row.point == point]
-        waits = any(self.status(row) == "under way" for row in of_run)
+        of_point = [row for row in self.rows if (row.run, row.point) == (run, point)]
+        mine = [row for row in self.rows if row.run == run and row.session == self.sessions[seat]]
+        waits = any(self.status(row) == "under way" for row in of_point + mine)
         repeats = any(row.settled != "withdrawn" for row in of_point)
         try:
             key = self.ledgers[seat].intend(intent(run, point), again=again)

@@ -35,6 +35,8 @@ def test_a_row_says_what_was_exposed(ledger, region, intent, delivered):
     assert (exposures.kind[0], exposures.repeat[0], exposures.region[0]) == ("alignment", 3, region.key)
     assert (exposures.energy_eV[0], exposures.calibration[0]) == (6200, "flux-1")
     assert exposures.open_s.tolist() == [0.19]
+    assert exposures.opened[0] == np.datetime64("2026-03-01T12:00:00")
+    assert exposures.closed[0] == np.datetime64("2026-03-01T12:00:00.210000")
     np.testing.assert_allclose(exposures.start_um, [[-1, 0]])
     np.testing.assert_allclose(exposures.end_um, [[1, 2]])
     np.testing.assert_allclose(exposures.positions_um, [[0, 1]])
@@ -54,7 +56,9 @@ def test_a_withdrawn_exposure_stays_as_a_row_without_photons(ledger, region, int
     ledger.withdraw(key, "the detector was not armed")
     exposures = ledger.exposures(region)
     assert exposures.status.tolist() == ["withdrawn"]
+    assert exposures.reason.tolist() == ["the detector was not armed"]
     assert exposures.photons.sum() == exposures.photons_uncertainty.sum() == 0
+    assert np.isnat(exposures.opened).all()
 
 
 def test_a_point_is_exposed_again_only_when_asked_for_or_never_exposed(ledger, intent, delivered):
@@ -104,7 +108,7 @@ def test_another_session_sees_what_is_under_way_and_leaves_it_alone(ledger, regi
         with pytest.raises(LedgerError, match="under way in another session"):
             other.confirm(key, delivered())
         with pytest.raises(LedgerError, match="under way: confirm"):
-            other.intend(intent(1))
+            other.intend(intent(), again=True)
         ledger.close()
         assert other.uncertain(region).key.tolist() == [key]
         other.confirm(key, delivered())
