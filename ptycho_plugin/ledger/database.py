@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
@@ -143,8 +143,8 @@ class Database:
     @contextmanager
     def _between(self, begin: str) -> Iterator[sqlite3.Connection]:
         with self._lock, self._sentences():
-            self._connection.execute(begin)
             try:
+                self._connection.execute(begin)
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
@@ -168,3 +168,10 @@ class Database:
         """Close the connection."""
         with self._lock:
             self._connection.close()
+
+
+def insert(connection: sqlite3.Connection, table: str, entry: Mapping[str, object]) -> int:
+    """Add a row, given by its columns, and return its key."""
+    names, values = ", ".join(entry), ", ".join(f":{name}" for name in entry)
+    cursor = connection.execute(f"INSERT INTO {table} ({names}) VALUES ({values})", entry)  # noqa: S608
+    return int(cursor.lastrowid or 0)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sqlite3
-from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -14,10 +12,19 @@ from typing import Self
 
 from ptycho_plugin.errors import LedgerError
 from ptycho_plugin.ledger.clock import utc
-from ptycho_plugin.ledger.database import Database
+from ptycho_plugin.ledger.database import Database, insert
+from ptycho_plugin.ledger.entries import (
+    check_inside,
+    check_settled,
+    done,
+    intended,
+    named,
+    next_attempt,
+    withdrawn,
+)
 from ptycho_plugin.ledger.exposures import Exposures, from_rows
 from ptycho_plugin.ledger.records import Delivered, Intent, Region
-from ptycho_plugin.ledger.samples import Mounting, Samples, current_mounting, regions_of
+from ptycho_plugin.ledger.samples import Samples, current_mounting
 from ptycho_plugin.ledger.schema import COUNTED
 from ptycho_plugin.ledger.session import SessionLock, is_alive, remove_left_locks
 
@@ -59,7 +66,7 @@ class Ledger:
                 connection.create_function("is_alive", 1, partial(is_alive, self._database.path))
                 connection.execute(COUNTED)
                 remove_left_locks(self._database.path, connection)
-                self._session = _insert(
+                self._session = insert(
                     connection,
                     "sessions",
                     {
@@ -101,12 +108,10 @@ class Ledger:
             region, the point has been exposed, or the last exposure of the run in this session is not
             settled.
         """
-        calibration = intent.beam.calibrated()
-        end_um = intent.end_um or intent.start_um
         with self._database.transaction() as connection:
             mounting = current_mounting(connection, intent.sample)
             if isinstance(intent.on, Region):
-                _check_inside(connection, intent.on, mounting, intent)
+                check_inside(connection, intent.on, mounting, intent)
             last = connection.execute(
                 "SELECT * FROM counted WHERE run_uid = ? AND status = 'under way' "
                 "AND id = (SELECT max(id) FROM exposures WHERE session = ?)",
@@ -116,53 +121,17 @@ class Ledger:
                 "SELECT * FROM counted WHERE run_uid = ? AND point = ? ORDER BY id",
                 (intent.run_uid, intent.point),
             ).fetchall()
-            _check_settled(last + earlier)
-            entry = {
-                "session": self._session,
-                "mounting": mounting.key,
-                "region": intent.on.key if isinstance(intent.on, Region) else None,
-                "run_uid": intent.run_uid,
-                "point": intent.point,
-                "attempt": _next_attempt(earlier, again),
-                "kind": intent.kind,
-                "repeat": intent.repeat,
-                "intended_utc": utc(),
-                "start_row_um": intent.start_um[0],
-                "start_column_um": intent.start_um[1],
-                "end_row_um": end_um[0],
-                "end_column_um": end_um[1],
-                "open_s": intent.open_s,
-                "photons_at_most": intent.photons_at_most,
-                "energy_eV": intent.beam.energy_eV,
-                "monitor": intent.beam.monitor,
-                "gain": intent.beam.gain,
-                "calibration": calibration.key,
-                "calibrated_utc": utc(calibration.date),
-            }
-            return _insert(connection, "exposures", entry)
+            check_settled(last + earlier)
+            entry = intended(intent, mounting)
+            entry |= {"session": self._session, "attempt": next_attempt(earlier, again)}
+            return insert(connection, "exposures", entry)
 
     def confirm(self, exposure: int, delivered: Delivered) -> None:
         """Write what an exposure was, before the next one begins.
 
         The session that intended it may; any may, once it is uncertain.
         """
-        start_um = delivered.start_um or (None, None)
-        end_um = delivered.end_um or start_um
-        self._settle(
-            exposure,
-            {
-                "status": "done",
-                "opened_utc": utc(delivered.opened),
-                "closed_utc": utc(delivered.closed),
-                "start_row_um": start_um[0],
-                "start_column_um": start_um[1],
-                "end_row_um": end_um[0],
-                "end_column_um": end_um[1],
-                "open_s": delivered.open_s,
-                "photons": delivered.photons,
-                "photons_uncertainty": delivered.photons_uncertainty,
-            },
-        )
+        self._settle(exposure, done(delivered))
 
     def withdraw(self, exposure: int, reason: str) -> None:
         """Write that an exposure was never made, because its shutter certainly did not open.
@@ -171,9 +140,7 @@ class Ledger:
         """
         if not reason:
             raise LedgerError(f"exposure {exposure} is withdrawn for no reason: give one")
-        self._settle(
-            exposure, {"status": "withdrawn", "reason": reason, "photons": 0.0, "photons_uncertainty": 0.0}
-        )
+        self._settle(exposure, withdrawn(reason))
 
     def _settle(self, exposure: int, outcome: dict[str, object]) -> None:
         with self._database.transaction() as connection:
@@ -181,12 +148,12 @@ class Ledger:
             if row is None:
                 raise LedgerError(f"the ledger has no exposure {exposure}: give the key that intend returned")
             if row["status"] in ("done", "withdrawn"):
-                raise LedgerError(f"{_named(row)} is {row['status']} already: what was settled stays")
+                raise LedgerError(f"{named(row)} is {row['status']} already: what was settled stays")
             if row["status"] == "under way" and row["session"] != self._session:
                 raise LedgerError(
-                    f"{_named(row)} is under way in another session: only that one can settle it"
+                    f"{named(row)} is under way in another session: only that one can settle it"
                 )
-            _insert(connection, "outcomes", {"exposure": exposure, "settled_utc": utc(), **outcome})
+            insert(connection, "outcomes", {"exposure": exposure, "settled_utc": utc(), **outcome})
 
     def exposures(self, region: Region) -> Exposures:
         """Return every exposure that fell within a region's reach, positions from its centre.
@@ -218,46 +185,6 @@ class Ledger:
             return from_rows(rows, (0.0, 0.0))
 
     def uncertain(self, where: Region | str) -> Exposures:
-        """Return exposures of a region, or of a run by its uid, that nobody confirmed and nobody will."""
+        """Return exposures of a region, or of a run by its uid, that their session left unconfirmed."""
         found = self.exposures(where) if isinstance(where, Region) else self.exposures_of_run(where)
         return found.where(found.status == "uncertain")
-
-
-def _check_inside(connection: sqlite3.Connection, region: Region, mounting: Mounting, intent: Intent) -> None:
-    if region not in regions_of(connection, region.sample):
-        raise LedgerError(f"{region} is of another ledger: place it in this one")
-    for stage_um in filter(None, (intent.start_um, intent.end_um)):
-        away = region.distance_um(mounting.located().to_sample(stage_um))
-        if away > region.reach_um:
-            raise LedgerError(
-                f"point {intent.point} at ({stage_um[0]:g}, {stage_um[1]:g}) um lies {away:.1f} um from the "
-                f"centre of {region}, which reaches {region.reach_um:g} um: give stage positions in "
-                "micrometres, coarse and piezo stage added"
-            )
-
-
-def _check_settled(rows: list[sqlite3.Row]) -> None:
-    for row in rows:
-        if row["status"] == "under way":
-            raise LedgerError(f"{_named(row)} is under way: confirm or withdraw it before the next")
-
-
-def _next_attempt(earlier: list[sqlite3.Row], again: bool) -> int:
-    """Return the number of this attempt at a point, or refuse a second exposure."""
-    counted = [row for row in earlier if row["status"] != "withdrawn"]
-    if counted and not again:
-        raise LedgerError(
-            f"{_named(counted[-1])} is {counted[-1]['status']}: exposing the point again must be asked for"
-        )
-    return 1 + max((row["attempt"] for row in earlier), default=0)
-
-
-def _named(row: sqlite3.Row) -> str:
-    return f"exposure {row['id']} (run {row['run_uid']}, point {row['point']}, attempt {row['attempt']})"
-
-
-def _insert(connection: sqlite3.Connection, table: str, entry: Mapping[str, object]) -> int:
-    """Add a row, and return its key."""
-    names, values = ", ".join(entry), ", ".join(f":{name}" for name in entry)
-    cursor = connection.execute(f"INSERT INTO {table} ({names}) VALUES ({values})", entry)  # noqa: S608
-    return int(cursor.lastrowid or 0)

@@ -161,7 +161,7 @@ class Delivered(CheckedModel):
         On the sample, with their standard deviation. Exposures that share a flux calibration share
         its error.
     start_um, end_um : (float, float), optional
-        As measured; left out, as intended.
+        As measured; both left out, as intended; the end alone, where nothing moved.
     """
 
     opened: AwareDatetime

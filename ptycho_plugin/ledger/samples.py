@@ -9,7 +9,7 @@ from datetime import datetime
 
 from ptycho_plugin.errors import LedgerError
 from ptycho_plugin.ledger.clock import utc
-from ptycho_plugin.ledger.database import Database
+from ptycho_plugin.ledger.database import Database, insert
 from ptycho_plugin.ledger.records import Budget, Position, Region
 from ptycho_plugin.ledger.rigid import RigidTransform, find_transform
 
@@ -76,11 +76,7 @@ class Samples:
         """
         with self._database.transaction() as connection:
             first = not connection.execute("SELECT 1 FROM mountings WHERE sample = ?", (sample,)).fetchone()
-            key = _added(
-                connection.execute(
-                    "INSERT INTO mountings (sample, mounted_utc) VALUES (?, ?)", (sample, utc())
-                )
-            )
+            key = insert(connection, "mountings", {"sample": sample, "mounted_utc": utc()})
             if first:
                 _locate(connection, key, RigidTransform(), 0.0)
             return current_mounting(connection, sample)
@@ -137,13 +133,16 @@ class Samples:
             for other in regions_of(connection, sample):
                 if (other.area, other.name) == (area, name):
                     raise LedgerError(f"there is a {other} already: a region keeps its place, name another")
-            key = _added(
-                connection.execute(
-                    "INSERT INTO regions (sample, area, name, row_um, column_um, reach_um, placed_utc) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (sample, area, name, *place.centre_um, place.reach_um, utc()),
-                )
-            )
+            entry = {
+                "sample": sample,
+                "area": area,
+                "name": name,
+                "row_um": centre[0],
+                "column_um": centre[1],
+                "reach_um": place.reach_um,
+                "placed_utc": utc(),
+            }
+            key = insert(connection, "regions", entry)
             return place.model_copy(update={"key": key})
 
     def regions(self, sample: str) -> tuple[Region, ...]:
@@ -185,10 +184,7 @@ class Samples:
     def set_budget(self, region: Region, budget: Budget) -> None:
         """Set the dose that a region may take; the ledger keeps the earlier ones."""
         with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT INTO budgets (region, dose, material, formula, set_utc) VALUES (?, ?, ?, ?, ?)",
-                (region.key, budget.dose, budget.material, budget.formula, utc()),
-            )
+            insert(connection, "budgets", {"region": region.key, "set_utc": utc(), **budget.model_dump()})
 
     def budget(self, region: Region) -> Budget:
         """Return the dose that a region may take."""
@@ -278,11 +274,6 @@ def _locate(connection: sqlite3.Connection, key: int, transform: RigidTransform,
         "residual_um = ? WHERE id = ?",
         (utc(), rotation.real, rotation.imag, shift.real, shift.imag, residual_um, key),
     )
-
-
-def _added(cursor: sqlite3.Cursor) -> int:
-    """Return the key of the row that was added."""
-    return int(cursor.lastrowid or 0)
 
 
 def _names(names: Iterable[str]) -> str:
