@@ -40,3 +40,7 @@ class DivergenceError(ReconstructionError):
     def __init__(self, message: str, last_good: Any = None) -> None:
         super().__init__(message)
         self.last_good = last_good
+
+
+class LedgerError(PtychoError, RuntimeError):
+    """The ledger of exposures cannot be used, or refuses an entry: then nothing may be exposed."""

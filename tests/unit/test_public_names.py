@@ -22,7 +22,7 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = ptycho_plugin.nonsense
 
 
-@pytest.mark.parametrize("module", ["ptycho_plugin", "ptycho_plugin.cli"])
+@pytest.mark.parametrize("module", ["ptycho_plugin", "ptycho_plugin.cli", "ptycho_plugin.ledger"])
 def test_importing_brings_no_heavy_library(module):
     heavy = "bluesky cupy databroker h5py matplotlib numba ophyd pyfftw skimage tiled xraydb"
     code = f"import sys, {module}; print(sorted({set(heavy.split())} & set(sys.modules)))"

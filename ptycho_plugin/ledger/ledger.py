@@ -1,0 +1,190 @@
+"""Every exposure, on disk as intended before its shutter opens, and as done before the next begins."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import ExitStack, closing
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ptycho_plugin.errors import LedgerError
+from ptycho_plugin.ledger.clock import utc
+from ptycho_plugin.ledger.database import Database, insert
+from ptycho_plugin.ledger.entries import (
+    check_inside,
+    check_settled,
+    done,
+    intended,
+    named,
+    next_attempt,
+    withdrawn,
+)
+from ptycho_plugin.ledger.exposures import Exposures, from_rows
+from ptycho_plugin.ledger.records import Delivered, Intent, Region
+from ptycho_plugin.ledger.samples import Samples, current_mounting
+from ptycho_plugin.ledger.schema import COUNTED
+from ptycho_plugin.ledger.session import SessionLock, is_alive, remove_left_locks
+
+
+class Ledger:
+    """A session of the ledger, for one process and any of its threads; close it, or use it in a ``with``.
+
+    What a method has written is on disk when it returns, and stays there through a crash of the
+    process or a loss of power. Several sessions may be open at once. After a crash an exposure that
+    was intended, and that nobody confirmed, counts as made.
+
+    Parameters
+    ----------
+    path : path
+        On a local disk.
+    new : bool
+        Make the ledger; otherwise it must be there, for one that came into being by a slip of its
+        path would have forgotten every exposure.
+
+    Attributes
+    ----------
+    samples : Samples
+        Samples, their mountings and regions, and the regions' budgets.
+
+    Raises
+    ------
+    LedgerError
+        At construction, if the ledger cannot be read or written, because the folder or the disk does
+        not allow it or a newer version made it: the session's beginning is its first entry.
+        From every method, if the disk does not take an entry, or the entry cannot be true.
+    """
+
+    def __init__(self, path: Path | str, *, new: bool = False) -> None:
+        with ExitStack() as opened:
+            self._database = opened.enter_context(closing(Database(Path(path).resolve(), new=new)))
+            # Held before the session is written: no other can take it for dead.
+            lock = opened.enter_context(closing(SessionLock(self._database.path)))
+            with self._database.transaction() as connection:
+                connection.create_function("is_alive", 1, partial(is_alive, self._database.path))
+                connection.execute(COUNTED)
+                remove_left_locks(self._database.path, connection)
+                self._session = insert(
+                    connection,
+                    "sessions",
+                    {
+                        "lock": lock.name,
+                        "host": socket.gethostname(),
+                        "process": os.getpid(),
+                        "opened_utc": utc(),
+                    },
+                )
+            self._opened = opened.pop_all()
+        self.samples = Samples(self._database)
+
+    def close(self) -> None:
+        """End the session; an exposure of it that is under way becomes uncertain."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def intend(self, intent: Intent, *, again: bool = False) -> int:
+        """Write that an exposure is about to be made, and return its key: then the shutter may open.
+
+        Parameters
+        ----------
+        intent : Intent
+        again : bool
+            Expose a point that was, or may have been, exposed before. Without it, only a point
+            whose earlier exposures were all withdrawn is exposed anew.
+
+        Raises
+        ------
+        LedgerError
+            Also if the monitor is not calibrated for this beam, the exposure lies outside its
+            region, the point has been exposed, or the last exposure of the run in this session is not
+            settled.
+        """
+        with self._database.transaction() as connection:
+            mounting = current_mounting(connection, intent.sample)
+            if isinstance(intent.on, Region):
+                check_inside(connection, intent.on, mounting, intent)
+            last = connection.execute(
+                "SELECT * FROM counted WHERE run_uid = ? AND status = 'under way' "
+                "AND id = (SELECT max(id) FROM exposures WHERE session = ?)",
+                (intent.run_uid, self._session),
+            ).fetchall()
+            earlier = connection.execute(
+                "SELECT * FROM counted WHERE run_uid = ? AND point = ? ORDER BY id",
+                (intent.run_uid, intent.point),
+            ).fetchall()
+            check_settled(last + earlier)
+            entry = intended(intent, mounting)
+            entry |= {"session": self._session, "attempt": next_attempt(earlier, again)}
+            return insert(connection, "exposures", entry)
+
+    def confirm(self, exposure: int, delivered: Delivered) -> None:
+        """Write what an exposure was, before the next one begins.
+
+        The session that intended it may; any may, once it is uncertain.
+        """
+        self._settle(exposure, done(delivered))
+
+    def withdraw(self, exposure: int, reason: str) -> None:
+        """Write that an exposure was never made, because its shutter certainly did not open.
+
+        The session that intended it may; any may, once it is uncertain.
+        """
+        if not reason:
+            raise LedgerError(f"exposure {exposure} is withdrawn for no reason: give one")
+        self._settle(exposure, withdrawn(reason))
+
+    def _settle(self, exposure: int, outcome: dict[str, object]) -> None:
+        with self._database.transaction() as connection:
+            row = connection.execute("SELECT * FROM counted WHERE id = ?", (exposure,)).fetchone()
+            if row is None:
+                raise LedgerError(f"the ledger has no exposure {exposure}: give the key that intend returned")
+            if row["status"] in ("done", "withdrawn"):
+                raise LedgerError(f"{named(row)} is {row['status']} already: what was settled stays")
+            if row["status"] == "under way" and row["session"] != self._session:
+                raise LedgerError(
+                    f"{named(row)} is under way in another session: only that one can settle it"
+                )
+            insert(connection, "outcomes", {"exposure": exposure, "settled_utc": utc(), **outcome})
+
+    def exposures(self, region: Region) -> Exposures:
+        """Return every exposure that fell within a region's reach, positions from its centre.
+
+        Whichever run, session, repeat or kind it was of, and in whichever mounting: alignment, and
+        what was meant for a neighbour, count as well. A path counts whole if any part may lie within.
+        """
+        (row, column), reach = region.centre_um, region.reach_um
+        with self._database.snapshot() as connection:
+            rows = connection.execute(
+                "SELECT * FROM counted WHERE sample = :sample "
+                "AND min(start_row_um, end_row_um) <= :row + :reach "
+                "AND max(start_row_um, end_row_um) >= :row - :reach "
+                "AND min(start_column_um, end_column_um) <= :column + :reach "
+                "AND max(start_column_um, end_column_um) >= :column - :reach ORDER BY id",
+                {"sample": region.sample, "row": row, "column": column, "reach": reach},
+            ).fetchall()
+            (unplaced,) = connection.execute(
+                "SELECT count(*) FROM counted WHERE sample = ? AND start_row_um IS NULL "
+                "AND status != 'withdrawn'",
+                (region.sample,),
+            ).fetchone()
+        return from_rows(rows, region.centre_um, unplaced)
+
+    def exposures_of_run(self, run_uid: str) -> Exposures:
+        """Return the exposures of a run, positions in sample coordinates."""
+        with self._database.snapshot() as connection:
+            rows = connection.execute("SELECT * FROM counted WHERE run_uid = ? ORDER BY id", (run_uid,))
+            return from_rows(rows, (0.0, 0.0))
+
+    def uncertain(self, where: Region | str) -> Exposures:
+        """Return exposures of a region, or of a run by its uid, that their session left unconfirmed."""
+        found = self.exposures(where) if isinstance(where, Region) else self.exposures_of_run(where)
+        return found.where(found.status == "uncertain")
