@@ -173,7 +173,8 @@ class Reconstruction:
         if not self.frames:
             field = field.moved_to(positions, self._planned[: len(positions)])
         taken = field.covers(positions)
-        intensities, positions = intensities[taken], positions[taken]
+        if not taken.all():  # a copy is as large as half the exit waves
+            intensities, positions = intensities[taken], positions[taken]
         if not len(positions):
             return taken
         if not (intensities > 0).any() and not self.frames:

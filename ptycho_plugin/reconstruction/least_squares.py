@@ -70,7 +70,7 @@ class LeastSquares:
         self._error = math.inf
 
     def add(self, blocks: Sequence[Block], *, power: float) -> None:
-        """Take in blocks, and form the batches anew.
+        """Take in blocks.
 
         Parameters
         ----------
@@ -81,11 +81,12 @@ class LeastSquares:
         factor = (power / self.estimate.probe_power) ** 0.5
         self.estimate = self._ahead = replace(self.estimate, probe=self.estimate.probe * factor)
         self._power = power
-        self._regroup([*self._blocks, *blocks])
+        self._blocks.extend(blocks)
+        self._batches = []
 
     def frames_moved(self) -> None:
         """Follow frames whose positions were refined: batches hold copies, of neighbours."""
-        self._regroup(self._blocks)
+        self._batches = []
 
     def step(self, *, update_probe: bool) -> float:
         """Take one iteration, in which every batch has its turn.
@@ -95,6 +96,8 @@ class LeastSquares:
         float
             R = sqrt(sum (sqrt(I) - sqrt(n))^2 / sum n) over measured pixels, as each batch found it.
         """
+        if not self._batches:  # not before: what the frames were made of is in memory until then
+            self._group()
         illumination = self._illumination(self._ahead.probe)
         last, self.judged = self.estimate, self._ahead
         self.estimate = replace(self.judged, object=+self.judged.object)
@@ -122,12 +125,11 @@ class LeastSquares:
         self.estimate = Estimate.restored(state["estimate"], self._machine)
         self._power, self._error = float(state["power"]), float(state["error"])
         self._ahead = Estimate.restored(state["ahead"], self._machine)
-        self._regroup(blocks)
+        self._blocks, self._batches = list(blocks), []
 
-    def _regroup(self, blocks: Sequence[Block]) -> None:
+    def _group(self) -> None:
         xp, shape = self._machine.xp, self.estimate.object.shape[-2:]
-        self._blocks = list(blocks)
-        self._batches = compact_batches(blocks, shape, FRAMES_PER_BATCH, self._machine)
+        self._batches = compact_batches(self._blocks, shape, FRAMES_PER_BATCH, self._machine)
         window, probe = self._seen_by(self._batches[0]).object, self.estimate.probe
         self._sums = Totals(
             self._machine, window, xp.real(window), xp.stack([probe, probe]), xp.real(probe[0, ...])
