@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cases import standard_case, standard_like
 from benchmarks.gpu import gpu_figures
-from benchmarks.memory import peak_figure
+from benchmarks.memory import peak_figures
 from benchmarks.peers import peer_figures
 from benchmarks.quality import Scorer, other_figures, position_figures, standard_figures
 from benchmarks.report import Figure, as_json, print_table
@@ -102,7 +102,7 @@ class Benchmark:
             case Part.SCALING:
                 yield from self._scaling()
             case Part.MEMORY:
-                yield self._memory()
+                yield from self._memory()
             case _ if self._scorer is not None:
                 yield from self._scored(part, self._scorer)
 
@@ -119,7 +119,9 @@ class Benchmark:
                     self._case, scorer, seeds=2 if self._quick else 4, quick=self._quick
                 )
             case Part.OTHER_CASES:
-                yield from other_figures(self._case, self._gaps(), scorer, quick=self._quick)
+                yield from other_figures(
+                    self._case, self._gaps(), scorer, seeds=1 if self._quick else 3, quick=self._quick
+                )
             case Part.PEERS:
                 yield from peer_figures(self._case, scorer, epochs=3 if self._quick else 200)
 
@@ -131,11 +133,11 @@ class Benchmark:
             yield from frame_figures((81, 324, 1296, 5000), iterations=8)
             yield from side_figures((64, 96, 128, 192, 256, 384), iterations=8)
 
-    def _memory(self) -> Figure:
+    def _memory(self) -> Iterator[Figure]:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "case.h5"
             write_dataset(file, self._case.scan)
-            return peak_figure(file, self._case.scan.geometry.frame_side)
+            yield from peak_figures(file, self._case.scan.geometry.frame_side)
 
     def _gaps(self) -> NDArray[np.bool_]:
         """Return the standard case's second mask, or no gap."""

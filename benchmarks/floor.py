@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 import pyfftw
 
-THREADS = 2
+from ptycho_plugin.reconstruction.parallel import usable_cores
 
 
 class Floor:
@@ -29,7 +29,7 @@ class Floor:
                 axes=(1, 2),
                 direction=direction,
                 flags=("FFTW_MEASURE",),
-                threads=THREADS,
+                threads=usable_cores(),
             )
             for direction in ("FFTW_FORWARD", "FFTW_BACKWARD")
         )

@@ -10,9 +10,9 @@ from benchmarks.cases import Case
 from benchmarks.report import Figure
 from benchmarks.speed import ENGINES, IterationTimes
 from ptycho_plugin.reconstruction.device import find_gpu
-from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import Device, ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Result
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 SPEEDS = tuple(f"gpu_iterations_per_s_{engine}" for engine in ENGINES)
 DIFFERENCES = ("gpu_difference_dm", "gpu_difference_ml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from multiprocessing import get_context
@@ -12,15 +13,19 @@ import numpy as np
 from benchmarks.report import Figure
 from benchmarks.speed import warm_up
 from ptycho_plugin.io.reader import read_dataset
-from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
-OPTIONS = ReconstructionOptions(difference_map_iterations=4, maximum_likelihood_iterations=4, device="cpu")
+RECIPES = {
+    "peak_over_exit_waves": {"difference_map_iterations": 4},
+    "least_squares_peak_over_exit_waves": {"difference_map_iterations": 0, "least_squares_iterations": 4},
+    "positions_peak_over_exit_waves": {"difference_map_iterations": 4, "position_tolerance": 100e-9},
+}
 MIB = 2**20
 
 
-def peak_figure(path: Path, side: int) -> Figure:
-    """Return the growth of a fresh process, from reading a file on, over its exit waves' size.
+def peak_figures(path: Path, side: int) -> Iterator[Figure]:
+    """Yield the growth of fresh processes, from reading a file on, over its exit waves' size.
 
     Parameters
     ----------
@@ -29,23 +34,25 @@ def peak_figure(path: Path, side: int) -> Figure:
     side : int
         Of its frames, for which compilation and planning are done before.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        growth, base, exit_waves = process.submit(_growth, path, side).result()
-    remark = (
-        f"{growth / MIB:.0f} MiB above {base / MIB:.0f} MiB, exit waves {exit_waves / MIB:.0f} MiB; "
-        "reading the file included"
-    )
-    return Figure("peak_over_exit_waves", growth / exit_waves, "<= 3", remark)
+    for name, recipe in RECIPES.items():
+        options = ReconstructionOptions(**recipe, maximum_likelihood_iterations=25, device="cpu")
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            growth, base, exit_waves = process.submit(_growth, path, side, options).result()
+        remark = (
+            f"{growth / MIB:.0f} MiB above {base / MIB:.0f} MiB, exit waves {exit_waves / MIB:.0f} MiB; "
+            "reading the file included"
+        )
+        yield Figure(name, growth / exit_waves, "<= 3", remark)
 
 
-def _growth(path: Path, side: int) -> tuple[int, int, int]:
+def _growth(path: Path, side: int, options: ReconstructionOptions) -> tuple[int, int, int]:
     """Return bytes: growth of the peak, resident memory before, exit waves."""
     warm_up(side)
     with suppress(OSError):  # where it is refused, the peak of imports is far below that of the scan
         Path("/proc/self/clear_refs").write_text("5")
     base = _resident("VmRSS")
     scan = read_dataset(path)
-    reconstruct(scan, OPTIONS)
+    reconstruct(scan, options)
     return _resident("VmHWM") - base, base, scan.frames.size * np.dtype(np.complex64).itemsize
 
 

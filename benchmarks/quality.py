@@ -15,8 +15,8 @@ from benchmarks.cases import POSITION_ERROR_M, Case, harder_case
 from benchmarks.report import Figure
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import ReconstructionError
-from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 WANTED = {
     "phase_error": "<= 0.32",
@@ -92,7 +92,9 @@ def standard_figures(case: Case, scorer: Scorer, seeds: int, *, quick: bool) -> 
     yield from _figures("fast_", counts, scorer, QUICK_RECIPE if quick else FAST_RECIPE, WANTED)
 
 
-def other_figures(case: Case, gaps: NDArray[np.bool_], scorer: Scorer, *, quick: bool) -> Iterator[Figure]:
+def other_figures(
+    case: Case, gaps: NDArray[np.bool_], scorer: Scorer, *, seeds: int, quick: bool
+) -> Iterator[Figure]:
     """Yield scores of the standard case at a tenth of the dose, and of the harder case.
 
     Parameters
@@ -102,12 +104,15 @@ def other_figures(case: Case, gaps: NDArray[np.bool_], scorer: Scorer, *, quick:
     gaps : ndarray of bool, (side, side)
         Mask, with module gaps, of the harder case.
     scorer : Scorer
+    seeds : int
+        Of counts.
     quick : bool
     """
-    options = QUICK_RECIPE if quick else FAST_RECIPE
-    yield from _figures("low_dose_", [case.counted(1, LOW_DOSE)], scorer, options, {})
+    options, counts = QUICK_RECIPE if quick else FAST_RECIPE, range(1, seeds + 1)
+    yield from _figures("low_dose_", [case.counted(seed, LOW_DOSE) for seed in counts], scorer, options, {})
     harder = harder_case(case.scan.geometry.frame_side, gaps)
-    yield from _figures("harder_", [harder], scorer, options.model_copy(update=FOR_THE_HARDER_CASE), {})
+    options = options.model_copy(update=FOR_THE_HARDER_CASE)
+    yield from _figures("harder_", [harder.counted(seed) for seed in counts], scorer, options, {})
 
 
 def position_figures(case: Case, scorer: Scorer, seeds: int, *, quick: bool) -> Iterator[Figure]:
@@ -129,8 +134,7 @@ def position_figures(case: Case, scorer: Scorer, seeds: int, *, quick: bool) -> 
         remark = f"in each direction, seeds: {', '.join(f'{value:.3f}' for value in values)}"
         yield Figure(name, max(values), "< 0.3", remark)
     scores = [scorer.scores(result.object, result.positions_px, case) for result in results]
-    for name, wanted in WANTED.items():
-        yield Figure(f"positions_{name}", median(score[name] for score in scores), wanted)
+    yield from _score_figures("positions_", scores, WANTED)
 
 
 def _moved(case: Case, seed: int) -> PtychoDataset:
@@ -163,14 +167,21 @@ def _figures(
         scorer.scores(result.object, result.positions_px, case)
         for result, case in zip(results, cases, strict=True)
     ]
-    for name in WANTED:
-        values = [score[name] for score in scores]
-        remark = f"{min(values):.4g} to {max(values):.4g}" if len(values) > 1 else "one seed"
-        yield Figure(prefix + name, median(values), wanted.get(name, ""), remark)
+    yield from _score_figures(prefix, scores, wanted)
     seconds, residuals = ([getattr(result, name) for result in results] for name in ("seconds", "residual"))
     first = f"{options.first_iterations} {options.first_engine}"
     remark = f"{first} + {options.maximum_likelihood_iterations} iterations, R = {median(residuals):.4f}"
     yield Figure(f"{prefix}recipe_seconds", median(seconds), remark=remark)
+
+
+def _score_figures(
+    prefix: str, scores: Sequence[dict[str, float]], wanted: dict[str, str]
+) -> Iterator[Figure]:
+    """Yield medians, with their spread."""
+    for name in WANTED:
+        values = [score[name] for score in scores]
+        remark = f"{min(values):.4g} to {max(values):.4g}" if len(values) > 1 else "one seed"
+        yield Figure(prefix + name, median(values), wanted.get(name, ""), remark)
 
 
 def _placed(

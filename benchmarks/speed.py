@@ -14,9 +14,10 @@ from benchmarks.floor import Floor
 from benchmarks.quality import Scorer
 from benchmarks.report import Figure
 from ptycho_plugin.dataset import PtychoDataset
-from ptycho_plugin.reconstruction.driver import Reconstruction, reconstruct
+from ptycho_plugin.reconstruction.driver import Reconstruction
 from ptycho_plugin.reconstruction.options import Device, ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Progress
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 PEERS_PHASE_ERROR = 0.396
 """Of the best peer after its whole recipe."""

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from ptycho_plugin.publishing.calibrations import CalibrationStore
     from ptycho_plugin.publishing.raw import dataset_from_tiled
     from ptycho_plugin.publishing.server import LocalTiledServer
-    from ptycho_plugin.reconstruction.driver import reconstruct
     from ptycho_plugin.reconstruction.options import ReconstructionOptions
     from ptycho_plugin.reconstruction.orientation_search import find_orientation
+    from ptycho_plugin.reconstruction.whole_scan import reconstruct
     from ptycho_plugin.trajectory import ConcentricRings
 
 _HOME = {
@@ -51,7 +51,7 @@ _HOME = {
     "ptycho_scan": "plans",
     "raw_run_writer": "callbacks",
     "read_dataset": "io",
-    "reconstruct": "reconstruction.driver",
+    "reconstruct": "reconstruction.whole_scan",
     "replayed_beamline": "devices",
     "simulated_beamline": "devices",
 }

@@ -168,8 +168,8 @@ def disk(folder: Path) -> Finding:
 
 def reconstruction() -> Finding:
     """Reconstruct a few frames, as any other scan would be."""
-    from ptycho_plugin.reconstruction.driver import reconstruct
     from ptycho_plugin.reconstruction.options import ReconstructionOptions
+    from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
     options = ReconstructionOptions(
         difference_map_iterations=1, maximum_likelihood_iterations=1, probe_update_starts=0

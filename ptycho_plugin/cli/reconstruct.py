@@ -108,7 +108,7 @@ def reconstruct_scan(
     """
     from ptycho_plugin.io import write_result
     from ptycho_plugin.provenance import provenance
-    from ptycho_plugin.reconstruction.driver import reconstruct
+    from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
     if "://" in source:  # not repeated: it may hold a key
         raise InputError("an address is no scan: give the uid of its run, and the address with --tiled")
@@ -170,7 +170,7 @@ def _with_checkpoint(
     import numpy as np
 
     from ptycho_plugin.io.checkpoint import read_checkpoint, write_checkpoint
-    from ptycho_plugin.reconstruction.driver import started
+    from ptycho_plugin.reconstruction.whole_scan import started
 
     probe = hashlib.sha256(np.ascontiguousarray(dataset.probe).tobytes()).hexdigest()
     source = source | {"geometry": dataset.geometry.model_dump_json(), "start probe": probe}

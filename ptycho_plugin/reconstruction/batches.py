@@ -49,7 +49,8 @@ def compact_batches(
 ) -> list[Batch]:
     """Return the frames of some blocks, copied, in batches of neighbours.
 
-    Which frames make a batch, and their order, depends on where they lie, not on when they came.
+    Which frames make a batch, and their order, depends on where they lie; on when they came where they lie on
+    one another.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ class Block:
     amplitudes : array, (frame, row, column), float32
         Square root of the counts, -1 where there is no measurement.
     noise_power : array, (frame,), float32
-        Expected sum of (sqrt(n) - sqrt(I))^2 for Poisson counts n of mean I.
+        Of the sum of (sqrt(n) - sqrt(I))^2, what noise may explain: see `expected_noise`.
     corners : ndarray, (frame, 2), int64
         First object pixel ``(row, column)`` of each frame's patch.
     shifts : array, (frame, 2, side), complex64, or None
@@ -100,9 +100,11 @@ def make_blocks(
 
 
 def expected_noise(mean_frame: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the expected (sqrt(n) - sqrt(I))^2 of Poisson counts n of mean I.
+    """Return what noise may explain of (sqrt(n) - sqrt(I))^2, for Poisson counts n of mean I.
 
-    It tends to 1/4 for many counts and to I for few.
+    The expectation tends to 1/4 for many counts and to I for few; in between it is larger than the smaller of
+    these, up to 0.45 at one count. The smaller one is used: with the expectation itself, a third more on the
+    standard case, the difference map was worse (a phase error of 0.66 against 0.59 after 60 iterations).
     """
     return np.minimum(mean_frame, np.float32(0.25))
 

@@ -97,6 +97,9 @@ class DifferenceMap:
         self._illumination += illumination
         self._blocks.extend(blocks)
 
+    def frames_moved(self) -> None:
+        """Do nothing: what frames tell of object and probe is added up anew in every iteration."""
+
     @property
     def judged(self) -> Estimate:
         """What the last step's error is of."""
@@ -120,8 +123,8 @@ class DifferenceMap:
         host = self._machine.host
         return {
             "estimate": self.estimate.state(self._machine),
-            "overlap": host(self._overlap),
-            "illumination": host(self._illumination),
+            "overlap": host(+self._overlap),
+            "illumination": host(+self._illumination),
             "power": np.array(self._power),
         }
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import DivergenceError, InputError, ReconstructionError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.reconstruction.blocks import (
@@ -83,10 +82,10 @@ class Reconstruction:
     Raises
     ------
     InputError
-        If the start probe is empty or its support misses it, if a background or positions are to be found in
-        the near field, or if a graphics processor is asked for and none works.
+        If the start probe is empty, if a background or positions are to be found in the near field, or if a
+        graphics processor is asked for and none works.
     ReconstructionError
-        If the scan is larger than any.
+        If the scan is larger than any, or the probe's support misses the start probe.
 
     Examples
     --------
@@ -112,6 +111,7 @@ class Reconstruction:
             _check_near_field(self.options)
         self._planned = planned_positions
         self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
+        probe = of_unit_scale(probe)
         support = probe_support(probe, self.options.probe_support, geometry.object_pixel)
         self._support = self._machine.array(support)
         start = Estimate(
@@ -119,13 +119,12 @@ class Reconstruction:
             self._machine.array(with_more_modes(of_unit_scale(support * probe), self.options.probe_modes)),
         )
         self._start_probe = self._machine.host(start.probe)
-        self._good = start
+        self._good, self._good_frames = start, State()
         self._forward = ForwardModel(self._machine, geometry, self.options.slice_distance)
         self._statistics = MeanFrame(
             self._forward, geometry.frame_side, has_background=self.options.estimate_background
         )
-        self._first = self._first_engine(start)
-        self._likelihood: MaximumLikelihood | None = None
+        self._engine: DifferenceMap | LeastSquares | MaximumLikelihood = self._first_engine(start)
         self._recipe_from: int | None = None
         self._likelihood_from: int | None = None
         self._refinement: FrameRefinement | None = None
@@ -164,33 +163,37 @@ class Reconstruction:
         Raises
         ------
         ReconstructionError
-            If the first frames hold no photon, or the maximum-likelihood part has begun.
+            If the first frames hold no photon, or frames are refined or the maximum likelihood has begun;
+            then nothing is taken in.
         """
-        self._refuse_when_done()
+        first = self._still_first()
+        if self._refinement is not None:
+            raise ReconstructionError("frames are being refined already: start a new reconstruction")
+        field = self._field
         if not self.frames:
-            self._field = self._field.moved_to(positions, self._planned[: len(positions)])
-        taken = self._field.covers(positions)
-        intensities, positions = intensities[taken], positions[taken]
+            field = field.moved_to(positions, self._planned[: len(positions)])
+        taken = field.covers(positions)
+        if not taken.all():  # a copy is as large as half the exit waves
+            intensities, positions = intensities[taken], positions[taken]
         if not len(positions):
             return taken
         if not (intensities > 0).any() and not self.frames:
             raise ReconstructionError("no pixel counted a photon; check the shutter and the mask")
-        self._statistics.add(intensities)
-        noise = expected_noise(self._statistics.mean)
-        positions_px = self._field.to_px(positions)
+        statistics = self._statistics.with_frames(intensities)
+        power = statistics.photons(self._machine.host(first.estimate.probe))
         blocks = list(
             make_blocks(
                 intensities,
-                positions_px,
-                noise,
+                field.to_px(positions),
+                expected_noise(statistics.mean),
                 self.options.probe_modes,
                 self._machine,
                 self._forward.detector,
                 movable=self.options.refines_frames,
             )
         )
-        probe = self._machine.host(self._first.estimate.probe)
-        self._first.add(blocks, power=self._statistics.photons(probe))
+        first.add(blocks, power=power)
+        self._statistics, self._field = statistics, field
         self._blocks.extend(blocks)
         self._positions = np.concatenate([self._positions, positions])
         return taken
@@ -203,14 +206,16 @@ class Reconstruction:
         DivergenceError
             If it diverges.
         ReconstructionError
-            If the maximum-likelihood part has begun.
+            If there is no frame, or the maximum-likelihood part has begun.
         """
-        self._refuse_when_done()
+        first, frames = self._still_first(), self._frames_state()
+        self._refuse_without_frames()
         with self._engine_at_work():
-            error = self._first.step(update_probe=len(self._errors) >= self.options.probe_update_starts)
-            self._recorded(error, self.options.first_engine, self._first.judged)
+            error = first.step(update_probe=len(self._errors) >= self.options.probe_update_starts)
+            self._recorded(error, self.options.first_engine, first.judged, frames)
             if self._refines_early:
-                self._frame_refinement().find_positions(self._first.estimate, self._model)
+                self._frame_refinement().find_positions(first.estimate, self._model)
+                first.frames_moved()
         return error
 
     def finish(self, report: Report | None = None) -> Result:
@@ -225,10 +230,7 @@ class Reconstruction:
         ReconstructionError
             If there is no frame.
         """
-        if not self.frames:
-            raise ReconstructionError(
-                "no frame lies in the planned scan; check the stage's unit and its zero"
-            )
+        self._refuse_without_frames()
         if self._recipe_from is None:
             self._recipe_from = len(self._errors)
         while self._likelihood is None and self._done < self.options.first_iterations:
@@ -260,11 +262,11 @@ class Reconstruction:
     def _begin_likelihood(self) -> MaximumLikelihood:
         if self.options.position_tolerance > 0:
             with self._engine_at_work():
-                self._frame_refinement().find_positions(self._first.estimate, self._model)
+                self._frame_refinement().find_positions(self._engine.estimate, self._model)
         return self._made_likelihood()
 
     def _made_likelihood(self) -> MaximumLikelihood:
-        self._likelihood = MaximumLikelihood(
+        likelihood = MaximumLikelihood(
             self._likelihood_start(),
             self._blocks,
             self._forward,
@@ -274,12 +276,12 @@ class Reconstruction:
             smoothness=self.options.smoothness,
             support=self._support,
         )
-        self._likelihood_from = len(self._errors)
-        return self._likelihood
+        self._engine, self._likelihood_from = likelihood, len(self._errors)
+        return likelihood
 
     def _likelihood_start(self) -> Estimate:
         """Return what the map found, in slices where there are several: its phase must not wrap in them."""
-        estimate, slices = self._first.estimate, self.options.slices
+        estimate, slices = self._engine.estimate, self.options.slices
         if slices == 1:
             return estimate
         flat = self._flat(estimate, self._field.to_px(self._positions))[0]
@@ -294,9 +296,9 @@ class Reconstruction:
         return without_ramp(estimate, trusted), trusted
 
     def _refine(self, likelihood: MaximumLikelihood) -> float:
+        judged, frames = likelihood.estimate, self._frames_state()
         with self._engine_at_work():
-            judged = likelihood.estimate
-            error = self._recorded(likelihood.step(), "maximum likelihood", judged)
+            error = self._recorded(likelihood.step(), "maximum likelihood", judged, frames)
             self._refine_frames(likelihood, len(self._errors) - (self._likelihood_from or 0))
         return error
 
@@ -327,7 +329,7 @@ class Reconstruction:
 
     def result(self) -> Result:
         """Return the state as it is, gauge removed; after a divergence the last good one."""
-        estimate = self._first.estimate if self._likelihood is None else self._likelihood.estimate
+        estimate = self._engine.estimate
         background = self._statistics.background
         residual = residual_of(estimate, self._blocks, self._forward, background)
         measured_px = self._field.to_px(self._positions)
@@ -355,7 +357,14 @@ class Reconstruction:
         )
 
     def state(self) -> State:
-        """Return all that `restored` needs, on the host: it goes on to the same bits."""
+        """Return all that `restored` needs, on the host: it goes on to the same bits.
+
+        Raises
+        ------
+        ReconstructionError
+            If there is no frame.
+        """
+        self._refuse_without_frames()
         state: State = {
             "options": self.options.model_dump_json(),
             "geometry": self.geometry.model_dump_json(),
@@ -370,11 +379,11 @@ class Reconstruction:
             "blocks": blocks_state(self._blocks, self._machine, waves=self._likelihood is None),
             "start_probe": self._start_probe,
             "good": self._good.state(self._machine),
+            "good_frames": self._good_frames,
         }
         if self._refinement is not None:
             state["refinement"] = self._refinement.state()
-        engine = self._likelihood or self._first
-        return state | {"engine": engine.state()}
+        return state | {"engine": self._engine.state()}
 
     @classmethod
     def restored(cls, state: State, machine: Machine | None = None) -> Reconstruction:
@@ -394,11 +403,11 @@ class Reconstruction:
         recipe_from, likelihood_from = int(state["recipe_from"]), int(state["likelihood_from"])
         self._recipe_from = None if recipe_from == NOT_YET else recipe_from
         if likelihood_from == NOT_YET:
-            self._first.restore(state["engine"], self._blocks)
+            self._still_first().restore(state["engine"], self._blocks)
         else:
             self._made_likelihood().restore(state["engine"])
             self._likelihood_from = likelihood_from
-        self._good = Estimate.restored(state["good"], self._machine)
+        self._good, self._good_frames = Estimate.restored(state["good"], self._machine), state["good_frames"]
         if "refinement" in state:
             self._frame_refinement().restore(state["refinement"])
         return self
@@ -410,24 +419,42 @@ class Reconstruction:
             yield
         self._seconds += perf_counter() - began
 
-    def _refuse_when_done(self) -> None:
-        if self._likelihood is not None:
+    @property
+    def _likelihood(self) -> MaximumLikelihood | None:
+        return self._engine if isinstance(self._engine, MaximumLikelihood) else None
+
+    def _still_first(self) -> DifferenceMap | LeastSquares:
+        """Return the engine before maximum likelihood, as long as it is its turn."""
+        if isinstance(self._engine, MaximumLikelihood):
             raise ReconstructionError(
                 f"the {self.options.first_engine} has ended: start a new reconstruction"
             )
+        return self._engine
 
-    def _recorded(self, error: float, engine: str, judged: Estimate) -> float:
-        """Keep an iteration's error, and the estimate it was found of; refuse one that is out of bounds."""
+    def _refuse_without_frames(self) -> None:
+        if not self.frames:
+            raise ReconstructionError(
+                "no frame lies in the planned scan; check the stage's unit and its zero"
+            )
+
+    def _frames_state(self) -> State:
+        """Return where frames are and how bright; nothing as long as that is trusted."""
+        return {} if self._refinement is None else self._refinement.state()
+
+    def _recorded(self, error: float, engine: str, judged: Estimate, frames: State) -> float:
+        """Keep an iteration's error, and estimate and frames it was found of; refuse one out of bounds."""
         if not error <= LARGEST_ERROR:  # also where it is not a number
             raise self._divergence(error, engine)
         self._errors.append(error)
-        self._good = judged
+        self._good, self._good_frames = judged, frames
         return error
 
     def _divergence(self, error: float, engine: str) -> DivergenceError:
         """Return to the last good state, and say what happened."""
         power = self._statistics.photons(self._machine.host(self._good.probe))
-        (self._likelihood or self._first).estimate = self._good.with_probe_power(power)
+        self._engine.estimate = self._good.with_probe_power(power)
+        if self._refinement is not None and self._good_frames:
+            self._refinement.return_to(self._good_frames)
         return DivergenceError(
             f"the {engine} diverged in iteration {len(self._errors) + 1} (error {error:.3g}): "
             f"{likely_cause(self._evidence())}",
@@ -448,44 +475,6 @@ class Reconstruction:
     def _tell(self, report: Report | None, engine: str, error: float) -> None:
         if report is not None:
             report(Progress(engine, self._done, self.options.iterations, self.frames, error))
-
-
-def reconstruct(
-    dataset: PtychoDataset,
-    options: ReconstructionOptions | None = None,
-    report: Report | None = None,
-) -> Result:
-    """Reconstruct a whole scan.
-
-    Parameters
-    ----------
-    dataset : PtychoDataset
-        With a start probe.
-    options : ReconstructionOptions, optional
-    report : callable, optional
-        Called with a `Progress` after each iteration.
-
-    Raises
-    ------
-    InputError
-        If the scan has no start probe, or its options ask for a graphics processor and none works.
-    DivergenceError
-        If an engine diverges.
-    ReconstructionError
-        If no pixel counted a photon.
-    """
-    return started(dataset, options).finish(report)
-
-
-def started(dataset: PtychoDataset, options: ReconstructionOptions | None = None) -> Reconstruction:
-    """Return a reconstruction that has taken in a whole scan: see `reconstruct`."""
-    if dataset.probe is None:
-        raise InputError(
-            f"{dataset.source}: there is no start probe; store one, or give the zone plate's parameters"
-        )
-    reconstruction = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, options)
-    reconstruction.add(dataset.intensities(), dataset.positions)
-    return reconstruction
 
 
 def _check_near_field(options: ReconstructionOptions) -> None:

@@ -14,7 +14,8 @@ import platform
 import sys
 import tempfile
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -62,10 +63,10 @@ class Transforms:
     def __init__(self, side: int) -> None:
         with _planner:
             learned = _wisdom(side)
-            pyfftw.forget_wisdom()
-            pyfftw.import_wisdom((b"", learned, b""))
             try:
-                self._forward, self._inverse = _plans(side, EFFORT, "FFTW_WISDOM_ONLY")
+                with _no_other_wisdom():
+                    pyfftw.import_wisdom((b"", learned, b""))
+                    self._forward, self._inverse = _plans(side, EFFORT, "FFTW_WISDOM_ONLY")
             except RuntimeError:
                 raise ReconstructionError(
                     f"{wisdom_file(side)} holds no plan for transforms of {side} x {side}: delete it"
@@ -108,6 +109,18 @@ def _plans(side: int, *effort: str) -> tuple[pyfftw.FFTW, pyfftw.FFTW]:
     return forward, inverse
 
 
+@contextmanager
+def _no_other_wisdom() -> Iterator[None]:
+    """Set aside what the process has learned about transforms, and give it back: it may be another's."""
+    before = pyfftw.export_wisdom()
+    pyfftw.forget_wisdom()
+    try:
+        yield
+    finally:
+        pyfftw.forget_wisdom()
+        pyfftw.import_wisdom(before)
+
+
 def wisdom_file(side: int) -> Path:
     """Return where this machine keeps what FFTW learned for transforms of some side."""
     effort = EFFORT.removeprefix("FFTW_").lower()
@@ -122,9 +135,9 @@ def _wisdom(side: int) -> bytes:
     if file.exists():
         return file.read_bytes()
     _log.info("planning transforms of %d x %d pixels, once on this machine", side, side)
-    pyfftw.forget_wisdom()
-    _plans(side, EFFORT)
-    learned: bytes = pyfftw.export_wisdom()[1]
+    with _no_other_wisdom():
+        _plans(side, EFFORT)
+        learned: bytes = pyfftw.export_wisdom()[1]
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent) as whole:

@@ -81,6 +81,7 @@ class FrameRefinement:
         self._forward = forward
         self._machine = forward.machine
         self._blocks = list(zip(blocks, frames_of(blocks), strict=True))
+        self._firsts = [frames.start for _, frames in self._blocks]
         self._side = blocks[0].amplitudes.shape[-1]
         self._last_px = np.array(shape) - self._side - 0.5
 
@@ -97,6 +98,11 @@ class FrameRefinement:
         self.positions_px, self.intensities = state["positions_px"], state["intensities"]
         self._curvatures = state["curvatures"]
 
+    def return_to(self, state: Mapping[str, NDArray[np.float64]]) -> None:
+        """Take over what `state` returned, and move the blocks' frames there."""
+        self.restore(state)
+        self._place()
+
     def find_positions(self, estimate: Estimate, model: Model) -> None:
         """Take a Gauss-Newton step with every frame, for a given object and probe."""
         slopes = self.expand(estimate, model)
@@ -105,12 +111,14 @@ class FrameRefinement:
     def expand(self, estimate: Estimate, model: Model) -> NDArray[np.float64]:
         """Find the curvatures of L along each frame's way; return its slopes ``(frame, 2)`` there."""
         far, slopes = self._forward.probe_far(estimate), np.zeros_like(self.positions_px)
+        curvatures = np.zeros_like(self._curvatures)
 
         def expand(_: int, share: Sequence[tuple[Block, slice]]) -> None:
             for block, frames in share:
-                slopes[frames], self._curvatures[frames] = self._expanded(block, estimate, far, model)
+                slopes[frames], curvatures[frames] = self._expanded(block, estimate, far, model)
 
         self._machine.for_each_share(expand, self._blocks)
+        self._curvatures = curvatures
         return slopes
 
     def preconditioned(self, slopes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -118,7 +126,8 @@ class FrameRefinement:
 
         They are 0 where a frame tells nothing.
         """
-        ways = (np.linalg.pinv(self._curvatures, hermitian=True) @ slopes[..., None])[..., 0]
+        apart = self._apart(slopes)
+        ways = (np.linalg.pinv(self._curvatures, hermitian=True) @ apart[..., None])[..., 0]
         return self._apart(np.multiply(RELAXATION, ways, dtype=np.float64))
 
     def move_to(self, positions_px: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -163,8 +172,8 @@ class FrameRefinement:
                 growth[frames] = np.divide(-slopes, curvatures, where=curvatures > 0, out=0 * slopes)
 
         self._machine.for_each_share(expand, self._blocks)
-        self.intensities *= (1 + growth) ** 2
-        self.intensities /= self.intensities.mean()
+        intensities = self.intensities * (1 + growth) ** 2
+        self.intensities = intensities / intensities.mean()
         self._place()
 
     def _expanded(
@@ -223,14 +232,13 @@ class FrameRefinement:
     def _place(self) -> None:
         """Tell the blocks where their frames are, and how bright."""
         for block, frames in self._blocks:
-            corners, shifts = self._split(frames, self.positions_px[frames])
-            block.corners[...] = corners
-            if block.shifts is not None:  # as it was asked for
+            block.corners[...], shifts = self._split(frames, self.positions_px[frames])
+            if block.shifts is not None:
                 block.shifts[...] = shifts
 
     def _alone(self, frame: int, position_px: NDArray[np.float64]) -> Block:
         """Return a block of one frame, at some position."""
-        block, frames = next(each for each in self._blocks if frame < each[1].stop)
+        block, frames = self._blocks[np.searchsorted(self._firsts, frame, side="right") - 1]
         one = slice(frame - frames.start, frame - frames.start + 1)
         corners, shifts = self._split(slice(frame, frame + 1), position_px[None])
         return replace(

@@ -48,7 +48,9 @@ def without_ramp(estimate: Estimate, trusted: NDArray[np.bool_]) -> Estimate:
 def _mean_gradient(object_: NDArray[np.complex128], trusted: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the phase's mean step ``(row, column)`` in radians a pixel, whatever its wraps."""
     seen = np.where(trusted, object_, 0)
-    return np.array([np.angle(np.vdot(seen[:-1], seen[1:])), np.angle(np.vdot(seen[:, :-1], seen[:, 1:]))])
+    # Not a BLAS call, whose last bits depend on its threads.
+    steps = np.sum(seen[:-1].conj() * seen[1:]), np.sum(seen[:, :-1].conj() * seen[:, 1:])
+    return np.angle(steps)
 
 
 def _plane(object_: NDArray[np.complex128], trusted: NDArray[np.bool_]) -> NDArray[np.float64]:

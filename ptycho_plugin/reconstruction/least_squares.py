@@ -60,18 +60,17 @@ class LeastSquares:
     """
 
     def __init__(self, start: Estimate, forward: ForwardModel, *, support: Array | float = 1.0) -> None:
-        self.estimate = self.judged = start
+        self.estimate = self.judged = self._ahead = start
         self._forward = forward
         self._support = support
         self._machine = forward.machine
         self._power = 0.0
         self._blocks: list[Block] = []
         self._batches: list[Batch] = []
-        self._reached: Estimate | None = None
         self._error = math.inf
 
     def add(self, blocks: Sequence[Block], *, power: float) -> None:
-        """Take in blocks, and form the batches anew.
+        """Take in blocks.
 
         Parameters
         ----------
@@ -80,9 +79,14 @@ class LeastSquares:
             sum |probe|^2 to hold from here on, the photons of a frame.
         """
         factor = (power / self.estimate.probe_power) ** 0.5
-        self.estimate = replace(self.estimate, probe=self.estimate.probe * factor)
+        self.estimate = self._ahead = replace(self.estimate, probe=self.estimate.probe * factor)
         self._power = power
-        self._regroup([*self._blocks, *blocks])
+        self._blocks.extend(blocks)
+        self._batches = []
+
+    def frames_moved(self) -> None:
+        """Follow frames whose positions were refined: batches hold copies, of neighbours."""
+        self._batches = []
 
     def step(self, *, update_probe: bool) -> float:
         """Take one iteration, in which every batch has its turn.
@@ -92,48 +96,48 @@ class LeastSquares:
         float
             R = sqrt(sum (sqrt(I) - sqrt(n))^2 / sum n) over measured pixels, as each batch found it.
         """
-        illumination = self._illumination()
-        self.judged = self.estimate
-        self.estimate = replace(self.estimate, object=+self.estimate.object)
+        if not self._batches:  # not before: what the frames were made of is in memory until then
+            self._group()
+        illumination = self._illumination(self._ahead.probe)
+        last, self.judged = self.estimate, self._ahead
+        self.estimate = replace(self.judged, object=+self.judged.object)
         distance = power = 0.0
         for batch in self._batches:
             distance += self._follow(batch, illumination, update_probe=update_probe)
             power += batch.power
         error = (distance / power) ** 0.5
-        self._accelerate(error)
+        self.estimate = self.estimate.with_probe_power(self._power)
+        self._ahead = self._beyond(last, error)
+        self._error = error
         return error
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs besides the blocks, on the host."""
-        state = {
+        return {
             "estimate": self.estimate.state(self._machine),
+            "ahead": self._ahead.state(self._machine),
             "power": np.array(self._power),
             "error": np.array(self._error),
         }
-        if self._reached is not None:
-            state["reached"] = self._reached.state(self._machine)
-        return state
 
     def restore(self, state: Mapping[str, Any], blocks: Sequence[Block]) -> None:
         """Go on where another one's state was taken, with its blocks."""
         self.estimate = Estimate.restored(state["estimate"], self._machine)
         self._power, self._error = float(state["power"]), float(state["error"])
-        if "reached" in state:
-            self._reached = Estimate.restored(state["reached"], self._machine)
-        self._regroup(blocks)
+        self._ahead = Estimate.restored(state["ahead"], self._machine)
+        self._blocks, self._batches = list(blocks), []
 
-    def _regroup(self, blocks: Sequence[Block]) -> None:
+    def _group(self) -> None:
         xp, shape = self._machine.xp, self.estimate.object.shape[-2:]
-        self._blocks = list(blocks)
-        self._batches = compact_batches(blocks, shape, FRAMES_PER_BATCH, self._machine)
+        self._batches = compact_batches(self._blocks, shape, FRAMES_PER_BATCH, self._machine)
         window, probe = self._seen_by(self._batches[0]).object, self.estimate.probe
         self._sums = Totals(
             self._machine, window, xp.real(window), xp.stack([probe, probe]), xp.real(probe[0, ...])
         )
 
-    def _illumination(self) -> Array:
+    def _illumination(self, probe: Array) -> Array:
         """Return sum_j |P_j|^2 of all frames, ``(row, column)``, to the nearest pixel."""
-        xp, probe = self._machine.xp, self.estimate.probe
+        xp = self._machine.xp
         light = xp.sum(xp.real(probe) ** 2 + xp.imag(probe) ** 2, axis=0)
         total = xp.zeros_like(xp.real(self.estimate.object[0, ...]))
         for batch in self._batches:
@@ -178,12 +182,12 @@ class LeastSquares:
                 )
                 machine.primitives.exit_waves(*overlap, nearest)
                 machine.primitives.modulus(
-                    forward.detector.forth(nearest), block.amplitudes, block.noise_power
+                    forward.to_detector(block, nearest), block.amplitudes, block.noise_power
                 )
                 change[...] = 0
                 distance += machine.primitives.advance(
                     change,
-                    forward.detector.back(nearest),
+                    forward.to_sample(block, nearest),
                     *overlap,
                     sums.object[0, ...],
                     sums.illumination[0, ...],
@@ -194,18 +198,16 @@ class LeastSquares:
         distances = machine.for_each_share(collect, batch.blocks)
         return sum(distances), Sums(*self._sums.total())
 
-    def _accelerate(self, error: float) -> None:
-        """Go on by a share of the way from where the last iteration led to where this one did.
+    def _beyond(self, last: Estimate, error: float) -> Estimate:
+        """Return where the next iteration starts: from this one's end on, a share of the way since the last.
 
         Where the error has risen it stays, and gathers way anew: O'Donoghue and Candes, Found. Comput.
         Math. 15, 715 (2015).
         """
-        reached = self.estimate.with_probe_power(self._power)
-        self.estimate = reached
-        if self._reached is not None and error < self._error:
-            way = reached.plus(self._reached, -1.0)
-            self.estimate = reached.plus(way, MOMENTUM).with_probe_power(self._power)
-        self._reached, self._error = reached, error
+        if error >= self._error or not math.isfinite(self._error):
+            return self.estimate
+        way = self.estimate.plus(last, -1.0)
+        return self.estimate.plus(way, MOMENTUM).with_probe_power(self._power)
 
 
 def step_lengths(

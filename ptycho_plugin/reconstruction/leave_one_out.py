@@ -15,6 +15,7 @@ for all frames, of the object that the frame itself has shaped.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +52,14 @@ class LeaveOneOut:
         self._estimate, self._model, self._forward = estimate, model, forward
         self._machine = machine = forward.machine
         self._far = forward.probe_far(estimate)
-        light, probe = machine.xp.real(estimate.object), estimate.probe
-        probes = machine.xp.stack([probe, probe])
-        self._sums = Totals(machine, estimate.object, light, probes, machine.xp.real(probe[0, ...]))
-        machine.for_each_share(self._sums_of, blocks)
-        total = Sums(*self._sums.total())
-        self._gradient, self._illumination = +total.object, +total.illumination
+        parts = Totals(machine, *self._no_sums(estimate.object))
+
+        def add_up(number: int, share: Sequence[Block]) -> None:
+            self._add_up(share, estimate.object, Sums(*parts.cleared(number)))
+
+        machine.for_each_share(add_up, blocks)
+        total = Sums(*parts.total())
+        self._gradient, self._illumination = total.object, total.illumination
         self._floor = FLOOR * machine.xp.max(self._illumination, axis=(-2, -1), keepdims=True)
 
     def distances(self, trials: Sequence[Sequence[Block]]) -> NDArray[np.float64]:
@@ -73,34 +76,45 @@ class LeaveOneOut:
         """
         distances = np.zeros((len(trials), len(trials[0])))
 
-        def judge(number: int, share: Sequence[tuple[int, Sequence[Block]]]) -> None:
+        def judge(_: int, share: Sequence[tuple[int, Sequence[Block]]]) -> None:
             for row, places in share:
-                object_ = self._object_without(places[0], number)
-                distances[row] = [self._distance(block, object_) for block in places]
+                object_, first = self._object_without(places)
+                distances[row] = [
+                    self._distance(replace(block, corners=block.corners - first), object_) for block in places
+                ]
 
         self._machine.for_each_share(judge, list(enumerate(trials)))
         return distances
 
-    def _object_without(self, frame: Block, number: int) -> Array:
-        """Return O_-j, in slices."""
-        own = self._sums_of(number, [frame])
-        light = self._illumination - own.illumination
-        known = light * self._estimate.object - (self._gradient - own.object)
-        return (known + self._floor) / (light + self._floor)
+    def _object_without(self, places: Sequence[Block]) -> tuple[Array, NDArray[np.int64]]:
+        """Return O_-j, in slices, in the window that a frame's places need, and that window's first pixel."""
+        corners = np.concatenate([block.corners for block in places])
+        first, last = corners.min(axis=0), corners.max(axis=0) + self._estimate.side
+        window = (..., *(slice(int(start), int(end)) for start, end in zip(first, last, strict=True)))
+        object_ = +self._estimate.object[window]
+        own = self._no_sums(object_)
+        self._add_up([replace(places[0], corners=places[0].corners - first)], object_, own)
+        light = self._illumination[window] - own.illumination
+        known = light * object_ - (self._gradient[window] - own.object)
+        return (known + self._floor) / (light + self._floor), first
 
     def _distance(self, block: Block, object_: Array) -> float:
         probes = self._forward.probes(block, self._estimate, self._far)
         far = self._forward.far_fields(block, probes, object_, "far fields")
         return float(self._machine.primitives.compare(far, block.amplitudes, *self._model, far))
 
-    def _sums_of(self, number: int, share: Sequence[Block]) -> Sums:
-        """Return what a share of the frames says of the object: the gradient, and where they have light."""
-        forward, object_, sums = self._forward, self._estimate.object, Sums(*self._sums.cleared(number))
-        for block in share:
+    def _no_sums(self, object_: Array) -> Sums:
+        xp, probe = self._machine.xp, self._estimate.probe
+        arrays = object_, xp.real(object_), xp.stack([probe, probe]), xp.real(probe[0, ...])
+        return Sums(*map(xp.zeros_like, arrays))
+
+    def _add_up(self, blocks: Sequence[Block], object_: Array, sums: Sums) -> None:
+        """Add what frames say of the object: the gradient, and where they have light."""
+        forward = self._forward
+        for block in blocks:
             probes = forward.probes(block, self._estimate, self._far)
             waves = self._machine.room("waves", block.exit_waves.shape)
             incoming = forward.exit_waves(block, probes, object_, waves)
             far = forward.to_detector(block, waves)
             self._machine.primitives.compare(far, block.amplitudes, *self._model, far)
             forward.collect(block, forward.to_sample(block, far), incoming, object_, sums)
-        return sums

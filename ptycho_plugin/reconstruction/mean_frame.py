@@ -10,6 +10,8 @@ none where it is below some tenths of a count.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +41,17 @@ class MeanFrame:
         self._counts = np.zeros((side, side))
         self._measurements = np.zeros((side, side))
 
-    def add(self, intensities: NDArray[np.float32]) -> None:
-        """Take in frames ``(n, row, column)``, negative where not measured."""
-        measured = intensities >= 0
-        self._counts += np.sum(intensities, axis=0, where=measured, dtype=np.float64)
-        self._measurements += measured.sum(axis=0)
+    def with_frames(self, intensities: NDArray[np.float32]) -> Self:
+        """Return the mean with more frames ``(n, row, column)``, negative where not measured."""
+        measured, more = intensities >= 0, copy(self)
+        counts = np.sum(intensities, axis=0, where=measured, dtype=np.float64)
+        more.restore(
+            {
+                "counts": self._counts + counts,
+                "measurements": self._measurements + measured.sum(axis=0),
+            }
+        )
+        return more
 
     def state(self) -> dict[str, NDArray[np.float64]]:
         """Return the sums, to be restored."""

@@ -25,7 +25,6 @@ from scipy import stats
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import DivergenceError, InputError
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign
-from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.orientation_evidence import (
     LARGEST_CHANCE,
@@ -36,6 +35,7 @@ from ptycho_plugin.reconstruction.orientation_evidence import (
 )
 from ptycho_plugin.reconstruction.orientation_verdict import class_evidence, judge
 from ptycho_plugin.reconstruction.result import Result
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 FRAMES = 100
 FEWEST_FRAMES = 40

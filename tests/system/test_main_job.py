@@ -13,8 +13,8 @@ from ptycho_plugin.plans import background_frames, find_beam_centre, probe_calib
 from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.client import PtychoReconstruction
 from ptycho_plugin.publishing.raw import dataset_from_tiled
-from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 from ptycho_plugin.simulation.options import SimulationOptions
 from ptycho_plugin.simulation.score import score
 from ptycho_plugin.simulation.specimens import FILM

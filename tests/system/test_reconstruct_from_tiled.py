@@ -19,8 +19,8 @@ from ptycho_plugin.io import write_dataset
 from ptycho_plugin.publishing.connection import split_key
 from ptycho_plugin.publishing.raw import dataset_from_tiled
 from ptycho_plugin.publishing.server import LocalTiledServer
-from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 FRAMES = 12
 SHORT = ("--difference-map", 4, "--maximum-likelihood", 2)

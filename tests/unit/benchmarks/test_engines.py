@@ -14,6 +14,8 @@ MEASURED = {
     "dm_offgrid_over_floor",
     "ml_offgrid_over_floor",
     "peak_over_exit_waves",
+    "least_squares_peak_over_exit_waves",
+    "positions_peak_over_exit_waves",
 }
 NEEDS_A_GPU = {
     "gpu_iterations_per_s_dm",

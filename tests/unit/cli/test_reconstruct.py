@@ -20,7 +20,7 @@ def engine(monkeypatch, small_result):
         report(Progress("difference map", 1, 300, len(dataset), 0.4))
         return small_result
 
-    monkeypatch.setattr("ptycho_plugin.reconstruction.driver.reconstruct", reconstruct)
+    monkeypatch.setattr("ptycho_plugin.reconstruction.whole_scan.reconstruct", reconstruct)
     return calls
 
 
@@ -165,7 +165,7 @@ def test_an_engine_that_diverges_leaves_no_output_but_what_was_good(
     def diverge(*_args):
         raise DivergenceError("the difference map diverged", small_result)
 
-    monkeypatch.setattr("ptycho_plugin.reconstruction.driver.reconstruct", diverge)
+    monkeypatch.setattr("ptycho_plugin.reconstruction.whole_scan.reconstruct", diverge)
     status, _, stderr = ptycho("reconstruct", scan_file, "-o", tmp_path / "map.h5")
     kept = tmp_path / "map.diverged.h5"
     assert status == 2
@@ -180,7 +180,7 @@ def test_an_interrupt_ends_it_quietly(ptycho, monkeypatch, scan_file, tmp_path):
     def interrupt(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ptycho_plugin.reconstruction.driver.reconstruct", interrupt)
+    monkeypatch.setattr("ptycho_plugin.reconstruction.whole_scan.reconstruct", interrupt)
     status, stdout, stderr = ptycho("reconstruct", scan_file, "-o", tmp_path / "map.h5")
     assert (status, stdout) == (130, "")
     assert "Traceback" not in stderr

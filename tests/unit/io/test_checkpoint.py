@@ -14,6 +14,9 @@ RECIPE = {"difference_map_iterations": 4, "maximum_likelihood_iterations": 6}
 OPTIONS = {
     "as published": ReconstructionOptions(**RECIPE),
     "fast": ReconstructionOptions(**{**RECIPE, "difference_map_iterations": 0}, least_squares_iterations=4),
+    "fast, refined": ReconstructionOptions(
+        **{**RECIPE, "difference_map_iterations": 0}, least_squares_iterations=4, position_tolerance=1e-7
+    ),
     "all refined": ReconstructionOptions(
         **RECIPE,
         probe_modes=2,

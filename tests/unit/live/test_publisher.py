@@ -12,9 +12,9 @@ from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import DivergenceError, PublishingError
 from ptycho_plugin.live import publisher as module
 from ptycho_plugin.live.publisher import RESULT_FILE, Publisher
-from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Result
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 
 class Writer:

@@ -11,9 +11,9 @@ import pytest
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.reconstruction import device
 from ptycho_plugin.reconstruction.device import choose_machine, find_gpu
-from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.machine import Namespace, Processor
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 NAME = "gpu, Stand-in 1, CuPy 14.2.0, CUDA 12.9"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ptycho_plugin.reconstruction.diagnosis import SUSPICIONS, Evidence, likely_cause
-from ptycho_plugin.reconstruction.driver import started
+from ptycho_plugin.reconstruction.whole_scan import started
 
 
 @pytest.fixture(scope="module")

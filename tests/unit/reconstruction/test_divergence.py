@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ptycho_plugin.errors import DivergenceError, InputError
-from ptycho_plugin.reconstruction.driver import LARGEST_ERROR, Reconstruction, reconstruct, started
+from ptycho_plugin.reconstruction.driver import LARGEST_ERROR, Reconstruction
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.whole_scan import reconstruct, started
 
 TINY = ReconstructionOptions(difference_map_iterations=6, maximum_likelihood_iterations=6)
 RECIPE = {"difference_map_iterations": 20, "maximum_likelihood_iterations": 20}
@@ -39,7 +40,7 @@ def test_the_map_s_last_good_state_is_kept(begun, monkeypatch, error):
     for _ in range(3):
         begun.iterate()
     good = begun.result()
-    spoil(begun._first, 1, monkeypatch, error)
+    spoil(begun._engine, 1, monkeypatch, error)
     with pytest.raises(
         DivergenceError, match=r"difference map diverged in iteration 4 \(error .*\): "
     ) as raised:
@@ -157,3 +158,25 @@ def test_an_empty_start_probe_is_refused(known_scan, value):
     dataset = known_scan.dataset()
     with pytest.raises(InputError, match="the start probe is empty"):
         Reconstruction(dataset.geometry, np.full_like(dataset.probe, value), dataset.positions)
+
+
+def test_frames_go_back_to_where_the_last_good_state_had_them(simulate, monkeypatch):
+    """They move after each judgement; its R is found again only with them."""
+    scan = simulate(subpixel=True)
+    jitter = np.random.default_rng(1).normal(scale=0.7, size=scan.positions_px.shape)
+    options = TINY.model_copy(
+        update={"position_tolerance": 3 * scan.geometry.object_pixel, "refine_intensities": True}
+    )
+    dataset = scan.dataset()
+    moved = replace(dataset, positions=dataset.positions + jitter * scan.geometry.object_pixel)
+    begun = started(moved, options)
+
+    def stop_later(progress):
+        if progress.iteration == 10:
+            monkeypatch.setattr(begun._engine, "step", lambda: float("nan"))
+
+    with pytest.raises(DivergenceError) as raised:
+        begun.finish(stop_later)
+    kept = raised.value.last_good
+    assert kept.residual == pytest.approx(kept.errors[-1], rel=1e-3)
+    np.testing.assert_array_equal(kept.positions_px, begun._good.positions_px)

@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
+import pyfftw
 import pytest
 
 from ptycho_plugin.errors import ReconstructionError
@@ -119,3 +120,11 @@ def test_a_file_without_a_plan_is_named(cache_home):
     ) as told:
         Transforms(24)
     assert str(file) in str(told.value)
+
+
+def test_what_the_process_has_learned_besides_is_kept(cache_home):
+    pyfftw.forget_wisdom()
+    pyfftw.FFTW(*[pyfftw.empty_aligned(48, np.complex128)] * 2, flags=["FFTW_MEASURE"])
+    before = pyfftw.export_wisdom()
+    Transforms(24)
+    assert pyfftw.export_wisdom() == before

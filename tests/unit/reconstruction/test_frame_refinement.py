@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ptycho_plugin.reconstruction import driver
-from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 RECIPE = {"difference_map_iterations": 20, "maximum_likelihood_iterations": 120}
 ERROR_PX = 0.7

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from ptycho_plugin.errors import InputError, ReconstructionError
-from ptycho_plugin.reconstruction.driver import Reconstruction, reconstruct
+from ptycho_plugin.reconstruction.driver import Reconstruction
 from ptycho_plugin.reconstruction.mean_frame import MeanFrame
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 RECIPE = {"difference_map_iterations": 40, "maximum_likelihood_iterations": 60}
 
@@ -54,8 +55,8 @@ def test_parts_that_a_mask_takes_are_not_dark(forward):
     counts = np.full((3, 32, 32), 5, np.float32)
     counts[:, 10:20] = -1
     counts[:, :8, :8] = 4
-    frame = MeanFrame(forward, 32, has_background=True)
-    frame.add(counts)
+    empty = MeanFrame(forward, 32, has_background=True)
+    frame = empty.with_frames(counts)
     assert frame.background == 4
 
 

@@ -10,12 +10,13 @@ from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import near_field_probe
 from ptycho_plugin.reconstruction.blocks import make_blocks
-from ptycho_plugin.reconstruction.driver import reconstruct, started
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.forward import ForwardModel
+from ptycho_plugin.reconstruction.least_squares import LeastSquares
 from ptycho_plugin.reconstruction.machine import Processor
 from ptycho_plugin.reconstruction.maximum_likelihood import residual_of
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.whole_scan import reconstruct, started
 
 SIDE = 32
 NEAR = Geometry(
@@ -53,8 +54,9 @@ def moved(wave, shift):
     return np.fft.ifft2(np.fft.fft2(wave) * np.multiply.outer(*ramps))
 
 
-def test_a_near_field_shows_where_the_sample_is(known_scan):
-    """Beam and detector stand still while the sample moves by a fraction of a pixel."""
+@pytest.fixture
+def between_pixels(known_scan):
+    """A model, the truth, and a frame of it: beam and detector stand still while the sample moves."""
     shift = np.array([0.4, -0.3])
     forward = ForwardModel(Processor(), NEAR)
     seen = moved(np.pad(known_scan.object, 8, mode="edge"), -shift)[28 : 28 + SIDE, 28 : 28 + SIDE]
@@ -62,8 +64,21 @@ def test_a_near_field_shows_where_the_sample_is(known_scan):
     counts = expected[None].astype(np.float32)
     noise = np.zeros((SIDE, SIDE), np.float32)
     (block,) = make_blocks(counts, 20 + shift[None], noise, 1, forward.machine, forward.detector)
-    estimate = Estimate(known_scan.object[None].astype(np.complex64), known_scan.probe.astype(np.complex64))
-    assert residual_of(estimate, [block], forward) < 0.005
+    truth = Estimate(known_scan.object[None].astype(np.complex64), known_scan.probe.astype(np.complex64))
+    return forward, truth, block
+
+
+def test_a_near_field_shows_where_the_sample_is(between_pixels):
+    forward, truth, block = between_pixels
+    assert residual_of(truth, [block], forward) < 0.005
+
+
+def test_least_squares_knows_where_the_sample_is(between_pixels):
+    forward, truth, block = between_pixels
+    engine = LeastSquares(truth, forward)
+    engine.add([block], power=truth.probe_power)
+    expected = residual_of(truth, [block], forward)
+    assert engine.step(update_probe=True) == pytest.approx(expected, rel=1e-2)
 
 
 def test_the_near_field_is_found_from_the_mean_frame(shadow_scan, phase_error):
@@ -117,11 +132,11 @@ def test_two_layers_are_told_apart_where_one_slice_is_wrong(thick_scan):
 def test_equal_slices_have_no_step_where_the_phase_wraps(known_scan):
     """A beam half a pixel off the middle is a ramp on the object, and wraps on its own."""
     begun = started(known_scan.dataset(), ReconstructionOptions(slices=2, slice_distance=GAP))
-    rows = np.arange(begun._first.estimate.object.shape[1])[:, None]
-    found = np.ones_like(begun._first.estimate.object)
+    rows = np.arange(begun._engine.estimate.object.shape[1])[:, None]
+    found = np.ones_like(begun._engine.estimate.object)
     found[0, 16:-16, 16:-16] = known_scan.object[: found.shape[1] - 32, : found.shape[2] - 32]
-    begun._first.estimate = replace(
-        begun._first.estimate, object=(found * np.exp(0.3j * rows)).astype(np.complex64)
+    begun._engine.estimate = replace(
+        begun._engine.estimate, object=(found * np.exp(0.3j * rows)).astype(np.complex64)
     )
     lit = begun._likelihood_start().object[:, 40:70, 40:70]
     assert np.abs(np.angle(lit[:, 1:] * lit[:, :-1].conj())).max() < 0.5

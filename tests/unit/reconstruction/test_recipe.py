@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import affine_transform
 
-from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 SIDE = 32
 RECIPE = ReconstructionOptions(difference_map_iterations=80, maximum_likelihood_iterations=40)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.smoothness import roughness_expansion, roughness_gradient
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(2, 9), st.integers(2, 9))
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from ptycho_plugin.errors import ReconstructionError
-from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.support import probe_support
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 PIXEL = 1e-8
 
@@ -54,3 +54,12 @@ def error(probe, truth):
     """Relative distance, scale and phase left out."""
     fitted = probe * np.vdot(probe, truth) / np.vdot(probe, probe)
     return np.linalg.norm(fitted - truth) / np.linalg.norm(truth)
+
+
+@pytest.mark.parametrize("scale", [1e25, 1e-30])
+def test_a_start_probe_of_any_scale_is_judged(known_scan, scale):
+    beside = np.zeros_like(known_scan.probe)
+    beside[0, :8] = scale
+    options = ReconstructionOptions(probe_support=16 * known_scan.geometry.object_pixel)
+    with pytest.raises(ReconstructionError, match="give a larger diameter"):
+        reconstruct(known_scan.dataset(probe=beside.astype(np.complex64)), options)

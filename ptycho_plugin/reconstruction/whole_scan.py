@@ -1,0 +1,47 @@
+"""A scan that is complete, reconstructed in one call."""
+
+from __future__ import annotations
+
+from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.reconstruction.driver import Reconstruction, Report
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.result import Result
+
+
+def reconstruct(
+    dataset: PtychoDataset,
+    options: ReconstructionOptions | None = None,
+    report: Report | None = None,
+) -> Result:
+    """Reconstruct a whole scan.
+
+    Parameters
+    ----------
+    dataset : PtychoDataset
+        With a start probe.
+    options : ReconstructionOptions, optional
+    report : callable, optional
+        Called with a `Progress` after each iteration.
+
+    Raises
+    ------
+    InputError
+        If the scan has no start probe, or its options ask for a graphics processor and none works.
+    DivergenceError
+        If an engine diverges.
+    ReconstructionError
+        If no pixel counted a photon.
+    """
+    return started(dataset, options).finish(report)
+
+
+def started(dataset: PtychoDataset, options: ReconstructionOptions | None = None) -> Reconstruction:
+    """Return a reconstruction that has taken in a whole scan: see `reconstruct`."""
+    if dataset.probe is None:
+        raise InputError(
+            f"{dataset.source}: there is no start probe; store one, or give the zone plate's parameters"
+        )
+    reconstruction = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, options)
+    reconstruction.add(dataset.intensities(), dataset.positions)
+    return reconstruction
