@@ -92,7 +92,10 @@ def _expose(beamline: Beamline) -> MsgGenerator[None]:
 
 
 def until_done(status: Status | None) -> MsgGenerator[None]:
-    """Wait for a status itself: a ``wait`` that was interrupted is not made again."""
+    """Wait for a status itself: a ``wait`` that was interrupted is not made again.
+
+    What it failed with is raised.
+    """
     if status is None:  # nothing runs this plan, it is only being looked at
         return
     while not status.done:

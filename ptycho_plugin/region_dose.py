@@ -8,7 +8,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_plugin.dose import GY_PER_KGY, DoseModel, Grid, fluence_map, illumination_of
+from ptycho_plugin.dose import DoseModel, Grid, fluence_map, illumination_of
 from ptycho_plugin.ledger import Budget, Exposures, Region
 from ptycho_plugin.materials import Material
 from ptycho_plugin.orientation import PositionSign
@@ -116,9 +116,7 @@ class RegionDose:
             dose += at_energy.surface_dose(fluence, self.grid.pixel)
         return dose
 
-    def _window(
-        self, from_centre_um: tuple[float, float]
-    ) -> tuple[tuple[slice, slice], NDArray[np.float64]]:
+    def _window(self, from_centre_um: tuple[float, float]) -> tuple[tuple[slice, slice], NDArray[np.float64]]:
         """Return the part of the map that a photon there reaches, and the dose that it leaves."""
         place = self._sign.to_probe_positions(from_centre_um) * M_PER_UM
         place_px = (place - self.grid.corner) / self.grid.pixel

@@ -35,9 +35,8 @@ def region(ledger):
 
 def keep(ledger, region, number, from_centre_um, photons):
     start_um = (100 + from_centre_um[0], 200 + from_centre_um[1])
-    intent = Intent(
-        on=region, run_uid="run", point=number, start_um=(100, 200), open_s=0.2, photons_at_most=1e9, beam=BEAM
-    )  # fmt: skip
+    entry = {"start_um": (100, 200), "open_s": 0.2, "photons_at_most": 1e9, "beam": BEAM}
+    intent = Intent(on=region, run_uid="run", point=number, **entry)
     done = Delivered(
         opened=NOW, closed=NOW, open_s=0.2, photons=photons, photons_uncertainty=0, start_um=start_um
     )
@@ -98,4 +97,4 @@ def test_what_falls_off_the_map_is_left_out(ledger, region):
         assert kept.overdose(far_um, 1e12) is None
     assert kept.peak == 0
     kept.add((4.0, 0.0), 1e6)
-    assert 0 < kept.peak
+    assert kept.peak > 0

@@ -1,0 +1,307 @@
+"""The guard on a simulated film: the ledger says what the sample received, whatever interrupts the plan."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import bluesky.plans as bp
+import numpy as np
+import pytest
+from bluesky import RunEngine
+from bluesky.utils import FailedStatus, Msg, RunEngineInterrupted
+
+from ptycho_plugin.devices import Beamline, simulated_beamline
+from ptycho_plugin.devices.hdf5_frames import FrameFile
+from ptycho_plugin.errors import DoseRefusal, InputError, LedgerError, StalledPlanError
+from ptycho_plugin.flux import LOSSLESS, FluxCalibration
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.ledger import Budget, Exposures, Ledger, Region
+from ptycho_plugin.optics import ZonePlate
+from ptycho_plugin.plans.acquisition import acquire
+from ptycho_plugin.plans.guard import DoseGuard
+from ptycho_plugin.plans.stubs import expose_point
+from ptycho_plugin.simulation.options import SimulationOptions
+
+POINTS = [(0.0, 0.0), (0.0, 0.4), (0.4, 0.4)]
+EXPOSURE_S = 0.2
+GEOMETRY = Geometry.from_wavelength(0.2e-9, distance=2.236, detector_pixel=172e-6, frame_side=48)
+OPTIC = ZonePlate(diameter=80e-6, outermost_zone=100e-9, central_stop=0.0)
+TRUTH = SimulationOptions(flux_drift=0.02, flux_drift_s=1.0, seed=5)
+BUDGET = Budget(dose=1e6, material="PMMA", formula="C5H8O2")
+Plan = Callable[[Beamline], Iterator[Msg]]
+
+
+@pytest.fixture
+def beamline(tmp_path: Path) -> Beamline:
+    """A calibrated one, with the middle of the film at piezo position (0, 0)."""
+    made = simulated_beamline(
+        tmp_path / "frames", time_factor=0.0, geometry=GEOMETRY, optic=OPTIC, options=TRUTH
+    )
+    row, column = made.place_um("sample")
+    made.coarse.y.set(row).wait(timeout=5)
+    made.coarse.x.set(column).wait(timeout=5)
+    made.flux.calibration.set(calibration().model_dump_json()).wait(timeout=5)
+    return made
+
+
+def calibration(**changes: Any) -> FluxCalibration:
+    true = TRUTH.monitor_counts_per_photon
+    said = {
+        "photons_per_count": 1 / true,
+        "relative_sigma": 0.002,
+        "scatter": 0.005,
+        "counts_per_frame": true * TRUTH.photons_per_second * EXPOSURE_S,
+        "frames": 10,
+        "exposure_s": EXPOSURE_S,
+        "energy_eV": GEOMETRY.energy_eV,
+        "gain": 1.0,
+        "transmission": 1.0,
+        "path": LOSSLESS,
+        "run_uid": "flux-run",
+        "date": datetime.now(UTC),
+    }
+    return FluxCalibration(**said | changes)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(tmp_path / "film.ledger", new=True) as ledger:
+        ledger.samples.mount("film")
+        yield ledger
+
+
+@pytest.fixture
+def region(ledger: Ledger, beamline: Beamline) -> Region:
+    region = ledger.samples.place_region("film", "1", "A", stage_um=beamline.place_um("sample"), reach_um=1.5)
+    ledger.samples.set_budget(region, BUDGET)
+    return region
+
+
+@pytest.fixture
+def guard(beamline: Beamline, ledger: Ledger, region: Region) -> DoseGuard:
+    return DoseGuard(beamline, ledger, region, repeat=2)
+
+
+def careful(beamline: Beamline) -> Iterator[Msg]:
+    """This package's own way to expose points."""
+
+    def exposures() -> Iterator[Msg]:
+        for point in POINTS:
+            yield from expose_point(beamline, point)
+
+    return acquire(beamline, exposures(), EXPOSURE_S, {})
+
+
+def careless(beamline: Beamline) -> Iterator[Msg]:
+    """One of bluesky's plans with a shutter, which an interruption makes expose again."""
+
+    def per_step(detectors: Any, step: Any, pos_cache: Any) -> Iterator[Msg]:
+        yield from bps.move_per_step(step, pos_cache)
+        yield from bps.mv(beamline.shutter, "open")
+        yield from bps.trigger_and_read([*detectors, *step])
+        yield from bps.mv(beamline.shutter, "closed")
+
+    rows, columns = zip(*POINTS, strict=True)
+    return bp.list_scan(
+        [beamline.flux, beamline.encoder, beamline.detector],
+        *(beamline.stage.y, rows),
+        *(beamline.stage.x, columns),
+        per_step=per_step,
+    )
+
+
+plans = pytest.mark.parametrize("plan", [careful, careless])
+
+
+def received(beamline: Beamline) -> float:
+    return beamline.shutter._world.photons_on_sample
+
+
+def is_open(beamline: Beamline) -> bool:
+    return beamline.shutter._world._open
+
+
+def assert_told(ledger: Ledger, region: Region, beamline: Beamline) -> Exposures:
+    """The ledger's photons are those that the sample received, and every exposure is settled."""
+    assert not is_open(beamline)
+    exposures = ledger.exposures(region)
+    told, sigma = exposures.photons.sum(), exposures.photons_uncertainty.sum()
+    assert set(exposures.status) <= {"done", "withdrawn"}
+    assert abs(told - received(beamline)) <= 3 * sigma
+    return exposures
+
+
+def assert_complete(
+    documents: Any, ledger: Ledger, region: Region, beamline: Beamline, runs: int = 1
+) -> None:
+    exposures = assert_told(ledger, region, beamline)
+    exposures = exposures.where(exposures.status == "done")
+    assert exposures.point.tolist() == list(range(len(POINTS))) * runs
+    np.testing.assert_allclose(exposures.start_um, POINTS * runs, atol=1e-6)
+    assert [event["seq_num"] for event in documents.events()] == [1, 2, 3] * runs
+    places = [(event["data"]["encoder_y"], event["data"]["encoder_x"]) for event in documents.events()]
+    np.testing.assert_allclose(places, POINTS * runs, atol=1e-6)
+
+
+@plans
+def test_a_run_is_in_the_ledger_as_the_sample_received_it(
+    engine: RunEngine, documents: Any, beamline: Any, ledger: Any, region: Any, guard: Any, plan: Plan
+) -> None:
+    (uid,) = engine(guard(plan(beamline)))
+    assert_complete(documents, ledger, region, beamline)
+    exposures = ledger.exposures(region)
+    assert set(exposures.run_uid) == {uid}
+    assert set(exposures.repeat) == {2}
+    assert exposures.open_s == pytest.approx(EXPOSURE_S + 0.004)
+
+
+Interrupt = Callable[[RunEngine], object]
+
+
+def hard_pause(engine: RunEngine) -> object:
+    return engine.loop.create_task(engine._request_pause_coro())
+
+
+def deferred_pause(engine: RunEngine) -> object:
+    return engine.loop.create_task(engine._request_pause_coro(defer=True))
+
+
+def abort(engine: RunEngine) -> object:
+    return engine.loop.create_task(engine._abort_coro("the test says so"))
+
+
+def stop(engine: RunEngine) -> object:
+    return engine.loop.create_task(engine._stop_coro())
+
+
+def moments(engine: RunEngine, plan: Any, number: int) -> list[int]:
+    """Run a plan, and return some numbers of its messages, from the run's opening to its end."""
+    commands: list[str] = []
+    engine.msg_hook = lambda message: commands.append(message.command)
+    engine(plan)
+    engine.msg_hook = None
+    in_run = range(commands.index("open_run"), len(commands) - 1)
+    return sorted(np.random.default_rng(7).choice(in_run, number, replace=False).tolist())
+
+
+def run_interrupted(engine: RunEngine, plan: Any, at: int, interrupt: Interrupt) -> None:
+    """Run a plan that is interrupted while, or just after, the message of a number is at work."""
+    numbers = iter(range(10_000))
+    engine.msg_hook = lambda message: interrupt(engine) if next(numbers) == at else None
+    try:
+        engine(plan)
+    finally:
+        engine.msg_hook = None
+
+
+@plans
+def test_a_pause_at_any_message_exposes_no_point_twice_and_loses_none(
+    engine: RunEngine, documents: Any, beamline: Any, ledger: Any, region: Any, guard: Any, plan: Plan
+) -> None:
+    some = moments(engine, guard(plan(beamline)), 16)
+    for at in some:
+        with pytest.raises(RunEngineInterrupted):
+            run_interrupted(engine, guard(plan(beamline)), at, hard_pause)
+        assert not is_open(beamline), f"the shutter is open in a pause at message {at}"
+        engine.resume()
+    assert_complete(documents, ledger, region, beamline, 1 + len(some))
+
+
+@plans
+def test_a_suspender_exposes_no_point_twice_and_loses_none(
+    engine: RunEngine, documents: Any, beamline: Any, ledger: Any, region: Any, guard: Any, plan: Plan
+) -> None:
+    while_suspended = []
+
+    async def beam_is_back() -> None:
+        while_suspended.append(is_open(beamline))
+
+    some = moments(engine, guard(plan(beamline)), 8)
+    for at in some:
+        suspend = lambda engine: engine.request_suspend(beam_is_back)  # noqa: E731
+        run_interrupted(engine, guard(plan(beamline)), at, suspend)
+    assert while_suspended == [False] * len(some)
+    assert_complete(documents, ledger, region, beamline, 1 + len(some))
+
+
+def test_a_deferred_pause_exposes_no_point_twice_and_loses_none(
+    engine: RunEngine, documents: Any, beamline: Any, ledger: Any, region: Any, guard: Any
+) -> None:
+    with pytest.raises(RunEngineInterrupted):
+        run_interrupted(engine, guard(careless(beamline)), 30, deferred_pause)
+    assert not is_open(beamline)
+    engine.resume()
+    assert_complete(documents, ledger, region, beamline)
+
+
+@plans
+@pytest.mark.parametrize("end", [abort, stop])
+def test_a_run_that_is_ended_leaves_the_shutter_closed_and_nothing_unsettled(
+    engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any, plan: Plan, end: Interrupt
+) -> None:
+    for at in moments(engine, guard(plan(beamline)), 12):
+        with pytest.raises(RunEngineInterrupted):
+            run_interrupted(engine, guard(plan(beamline)), at, end)
+        assert engine.state == "idle"
+        assert engine.rewindable
+        assert_told(ledger, region, beamline)
+
+
+@plans
+def test_a_camera_that_fails_after_its_exposure_leaves_it_counted(
+    engine: RunEngine, documents: Any, beamline: Any, ledger: Any, region: Any, guard: Any, plan: Plan,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def full_disk(file: FrameFile, frame: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(FrameFile, "append", full_disk)
+    with pytest.raises(FailedStatus):
+        engine(guard(plan(beamline)))
+    exposures = assert_told(ledger, region, beamline)
+    assert exposures.status.tolist() == ["done"]
+    assert not documents.events()
+    (done,) = documents.events("dose")
+    assert done["data"]["dose_photons"] == exposures.photons.sum()
+    assert done["data"]["dose_uncertain"] == 0
+
+
+@plans
+def test_a_camera_that_dies_leaves_its_exposure_uncertain_at_the_upper_bound(
+    engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any, plan: Plan,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def dead(exposure_s: float) -> Any:
+        raise RuntimeError("the camera died")
+
+    monkeypatch.setattr(beamline.shutter._world, "expose", dead)
+    with pytest.raises(FailedStatus):
+        engine(guard(plan(beamline)))
+    assert not is_open(beamline)
+    exposures = ledger.exposures(region)
+    assert exposures.status.tolist() == ["under way"]
+    assert exposures.photons.sum() > received(beamline)
+
+
+def test_a_halt_closes_the_shutter_and_leaves_the_exposure_uncertain(
+    engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any
+) -> None:
+    def halt(engine: RunEngine) -> object:
+        return engine.loop.create_task(engine._halt_coro())
+
+    def hook(message: Msg) -> None:
+        if message.command == "trigger" and message.obj is beamline.detector:
+            halt(engine)
+
+    engine.msg_hook = hook
+    with pytest.raises(RunEngineInterrupted):
+        engine(guard(careless(beamline)))
+    engine.rewindable = True  # which a halt leaves as the guard had it
+    assert not is_open(beamline)
+    assert ledger.exposures(region).photons.sum() >= received(beamline)
+    engine.msg_hook = None
+    engine(guard(careless(beamline)))
+    assert ledger.exposures(region).status.tolist() == ["uncertain", *["done"] * len(POINTS)]
