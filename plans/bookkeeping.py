@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import bluesky.plan_stubs as bps
+import numpy as np
 from bluesky.protocols import Readable, Status
 from bluesky.utils import MsgGenerator
+from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.dose import Photons
@@ -105,6 +107,18 @@ class Bookkeeper:
         self._on = {"on": target, "kind": kind, "repeat": repeat}
         self._photons_per_s: float | None = None
         """Unattenuated, in the last exposure that was counted."""
+
+    def check_scan(
+        self, points_um: NDArray[np.float64], exposure_s: float, calibration: FluxCalibration
+    ) -> MsgGenerator[None]:
+        """Raise why a scan of the piezo stage, where the coarse stage stands, may not be begun."""
+        timing = self._beamline.shutter_timing
+        transmission = yield from _value(self._beamline.attenuator)
+        coarse_um = yield from self._with_coarse(0.0, 0.0)
+        last = self._photons_per_s or calibration.photons_per_s
+        photons = last * transmission * timing.open_s(timing.commanded_s(exposure_s))
+        self._account.update()
+        self._account.check_scan(points_um + coarse_um, photons)
 
     def intend(self, run_uid: str, point: int, calibration: FluxCalibration) -> MsgGenerator[PendingExposure]:
         """Write that an exposure is about to be made where the stages stand, or raise why it may not be."""

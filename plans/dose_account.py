@@ -35,6 +35,23 @@ class _OnStage:
         """Add an exposure."""
         self.dose.add(self.from_centre_um(stage_um), photons)
 
+    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> None:
+        """Raise `DoseRefusal` for a scan that leaves the region or cannot end within the budget."""
+        places = np.array([self.from_centre_um((row, column)) for row, column in points_um.tolist()])
+        farthest, budget = float(np.abs(places).max()), self.dose.budget
+        if farthest > self.region.reach_um:
+            raise DoseRefusal(
+                f"the scan goes {farthest:.2f} um from the centre of {self.region}, which reaches "
+                f"{self.region.reach_um:g} um: bring the region into the beam, or scan a smaller field"
+            )
+        peak = self.dose.peak_with(places, photons)
+        if peak > budget.dose:
+            raise DoseRefusal(
+                f"the scan would take {self.region} to {peak / GY_PER_KGY:.4g} kGy, from "
+                f"{self.dose.peak / GY_PER_KGY:.4g} kGy so far, and {budget.dose / GY_PER_KGY:.4g} kGy in "
+                f"{budget.material} are allowed: expose shorter, attenuate, or set another budget"
+            )
+
     def check(self, intent: Intent) -> None:
         """Raise `DoseRefusal` for an exposure that would go over the budget."""
         overdose = self.dose.overdose(self.from_centre_um(intent.start_um), intent.photons_at_most)
@@ -120,6 +137,24 @@ class DoseAccount:
             **_sums(exposures),
         }
         return {"sample": region.sample, "area": region.area, "region": region.name, "dose": dose}
+
+    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> None:
+        """Refuse a scan that cannot end within the budget, as the account was last updated.
+
+        Parameters
+        ----------
+        points_um : ndarray, (point, 2), float64
+            Of the stages, as in the ledger.
+        photons : float
+            Expected on the sample in each exposure.
+
+        Raises
+        ------
+        DoseRefusal
+            If the region would go over its budget, or does not hold a point.
+        """
+        if self._region is not None:
+            self._region.check_scan(points_um, photons)
 
     def begin_run(self, run_uid: str) -> None:
         """Say of which run the exposures to come are."""

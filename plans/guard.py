@@ -145,6 +145,24 @@ class DoseGuard:
                 self._beamline.shutter.set("closed")
             plan.close()
 
+    def check_scan(self, points_um: NDArray[np.float64], exposure_s: float) -> MsgGenerator[None]:
+        """Refuse a scan that cannot end within the region and its budget, before anything is exposed.
+
+        Parameters
+        ----------
+        points_um : ndarray, (point, 2), float64
+            Positions (row, column) of the piezo stage.
+        exposure_s : float
+            In seconds.
+
+        Raises
+        ------
+        InputError, DoseRefusal, LedgerError
+            From the plan, as when it is guarded.
+        """
+        calibration = yield from calibration_in_force(self._beamline)
+        yield from self._books.check_scan(points_um, exposure_s, calibration)
+
     def _follow(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Give a plan's messages to their handlers, and the answers, or what was raised, to the plan."""
         go_on: Callable[[], Msg] = partial(plan.send, None)
@@ -207,7 +225,7 @@ class DoseGuard:
             raise DoseRefusal(
                 f"point {self._point} is to be exposed again: close the shutter and save an event in between"
             )
-        status = yield from self._effective(message, partial(self._begin_exposure, exposure))
+        status = yield from _effective(message, partial(self._begin_exposure, exposure))
         return self._remember(message, status)
 
     def _begin_exposure(self, exposure: PendingExposure) -> None:
@@ -230,7 +248,7 @@ class DoseGuard:
         return answer
 
     def _create(self, message: Msg) -> MsgGenerator[None]:
-        yield from self._effective(message, partial(self._bundle, True))
+        yield from _effective(message, partial(self._bundle, True))
 
     def _read(self, message: Msg) -> MsgGenerator[Any]:
         reading = yield message
@@ -239,7 +257,7 @@ class DoseGuard:
         return reading
 
     def _save(self, message: Msg) -> MsgGenerator[None]:
-        yield from self._effective(message, self._keep_event)
+        yield from _effective(message, self._keep_event)
         if self._exposure is not None and not self._exposure.is_open:
             yield from self._settle()
 
@@ -250,7 +268,7 @@ class DoseGuard:
             self._point += 1
 
     def _drop(self, message: Msg) -> MsgGenerator[None]:
-        yield from self._effective(message, partial(self._bundle, False))
+        yield from _effective(message, partial(self._bundle, False))
 
     def _bundle(self, bundling: bool) -> None:
         self._bundling = bundling
@@ -264,20 +282,6 @@ class DoseGuard:
             yield from record([self._account], DOSE_STREAM)
         self._run_uid = None
         return (yield message)
-
-    def _effective(self, message: Msg, effect: Callable[[], None]) -> MsgGenerator[Any]:
-        """Give a message, and note its effect, unless the message itself failed.
-
-        An interruption and a failed status are raised in place of the answer, when the message has done
-        its work.
-        """
-        try:
-            answer = yield message
-        except (RunEngineControlException, FailedStatus):
-            effect()
-            raise
-        effect()
-        return answer
 
     # What it does about an exposure.
 
@@ -354,3 +358,18 @@ class DoseGuard:
                 f"the shutter was closed after {self._patience_s:g} s without any progress of the plan: "
                 "find what it waited for, or give the guard more patience"
             )
+
+
+def _effective(message: Msg, effect: Callable[[], None]) -> MsgGenerator[Any]:
+    """Give a message, and note its effect, unless the message itself failed.
+
+    An interruption and a failed status are raised in place of the answer, when the message has done
+    its work.
+    """
+    try:
+        answer = yield message
+    except (RunEngineControlException, FailedStatus):
+        effect()
+        raise
+    effect()
+    return answer

@@ -67,13 +67,18 @@ class RegionDose:
             energy_eV=energy_eV,
             electron_range=electron_range,
         )
-        illumination = illumination_of(probe)
+        self._illumination = illumination_of(probe)
         corners = np.array([-1.0, 1.0])[:, None, None] * np.full((2, 2), region.reach_um * M_PER_UM)
         self.budget = budget
-        self.grid = Grid.covering(corners, illumination.shape, pixel, model.reach)
+        self.grid = Grid.covering(corners, self._illumination.shape, pixel, model.reach)
         self._sign = position_sign
-        self._dose = self._of(exposures, illumination, model)
-        self._one_photon, self._centre = _dose_of_one_photon(illumination, model, pixel)
+        self._model = model
+        self._dose = np.zeros(self.grid.shape)
+        for at_eV in np.unique(exposures.energy_eV).tolist():
+            then = exposures.where(exposures.energy_eV == at_eV)
+            paths_um = np.stack([then.start_um, then.end_um], axis=1)
+            self._dose += self._dose_of(paths_um, then.photons, at_eV)
+        self._one_photon, self._centre = _dose_of_one_photon(self._illumination, model, pixel)
 
     @property
     def peak(self) -> float:
@@ -99,22 +104,19 @@ class RegionDose:
         worst = np.unravel_index(np.argmax(after), after.shape)
         return Overdose(float(self._dose[here][worst]), float(photons * added[worst]))
 
-    def _of(
-        self, exposures: Exposures, illumination: NDArray[np.float64], model: DoseModel
+    def peak_with(self, from_centre_um: NDArray[np.float64], photons: float) -> float:
+        """Return what the largest dose would be, in Gy, with so many photons more at each position."""
+        paths_um = np.stack([from_centre_um, from_centre_um], axis=1)
+        added = self._dose_of(paths_um, np.full(len(paths_um), photons), self._model.energy_eV)
+        return float((self._dose + added).max())
+
+    def _dose_of(
+        self, paths_um: NDArray[np.float64], photons: NDArray[np.float64], energy_eV: float
     ) -> NDArray[np.float64]:
-        dose = np.zeros(self.grid.shape)
-        paths = np.stack([exposures.start_um, exposures.end_um], axis=1) * M_PER_UM
-        for energy_eV in np.unique(exposures.energy_eV).tolist():
-            then = exposures.energy_eV == energy_eV
-            fluence = fluence_map(
-                illumination,
-                self._sign.to_probe_positions(paths[then]),
-                exposures.photons[then],
-                self.grid,
-            )
-            at_energy = model.model_copy(update={"energy_eV": energy_eV})
-            dose += at_energy.surface_dose(fluence, self.grid.pixel)
-        return dose
+        paths = self._sign.to_probe_positions(paths_um) * M_PER_UM
+        fluence = fluence_map(self._illumination, paths, photons, self.grid)
+        model = self._model.model_copy(update={"energy_eV": energy_eV})
+        return model.surface_dose(fluence, self.grid.pixel)
 
     def _window(self, from_centre_um: tuple[float, float]) -> tuple[tuple[slice, slice], NDArray[np.float64]]:
         """Return the part of the map that a photon there reaches, and the dose that it leaves."""

@@ -98,3 +98,13 @@ def test_what_falls_off_the_map_is_left_out(ledger, region):
     assert kept.peak == 0
     kept.add((4.0, 0.0), 1e6)
     assert kept.peak > 0
+
+
+def test_the_peak_of_a_plan_is_the_peak_when_it_is_done(ledger, region):
+    kept = region_dose(ledger, region)
+    kept.add((0.0, 0.0), 1e6)
+    places = np.array([[0.0, 0.1], [0.3, 0.0]])
+    planned = kept.peak_with(places, 2e6)
+    for place in places.tolist():
+        kept.add(place, 2e6)
+    assert kept.peak == pytest.approx(planned)

@@ -201,7 +201,7 @@ def run_interrupted(engine: RunEngine, plan: Any, at: int, interrupt: Interrupt)
 def test_a_pause_at_any_message_exposes_no_point_twice_and_loses_none(
     engine: RunEngine, documents: Any, beamline: Any, ledger: Any, region: Any, guard: Any, plan: Plan
 ) -> None:
-    some = moments(engine, guard(plan(beamline)), 16)
+    some = moments(engine, guard(plan(beamline)), 8)
     for at in some:
         with pytest.raises(RunEngineInterrupted):
             run_interrupted(engine, guard(plan(beamline)), at, hard_pause)
@@ -219,7 +219,7 @@ def test_a_suspender_exposes_no_point_twice_and_loses_none(
     async def beam_is_back() -> None:
         while_suspended.append(is_open(beamline))
 
-    some = moments(engine, guard(plan(beamline)), 8)
+    some = moments(engine, guard(plan(beamline)), 4)
     for at in some:
         suspend = lambda engine: engine.request_suspend(beam_is_back)  # noqa: E731
         run_interrupted(engine, guard(plan(beamline)), at, suspend)
@@ -242,7 +242,7 @@ def test_a_deferred_pause_exposes_no_point_twice_and_loses_none(
 def test_a_run_that_is_ended_leaves_the_shutter_closed_and_nothing_unsettled(
     engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any, plan: Plan, end: Interrupt
 ) -> None:
-    for at in moments(engine, guard(plan(beamline)), 12):
+    for at in moments(engine, guard(plan(beamline)), 5):
         with pytest.raises(RunEngineInterrupted):
             run_interrupted(engine, guard(plan(beamline)), at, end)
         assert engine.state == "idle"
@@ -286,6 +286,19 @@ def test_a_camera_that_dies_leaves_its_exposure_uncertain_at_the_upper_bound(
     assert exposures.photons.sum() > received(beamline)
 
 
+def test_without_a_guard_bluesky_exposes_again(engine: RunEngine, beamline: Any) -> None:
+    def pause_once(message: Msg) -> None:
+        if message.command == "trigger" and message.obj is beamline.detector:
+            engine.msg_hook = None
+            hard_pause(engine)
+
+    engine.msg_hook = pause_once
+    with pytest.raises(RunEngineInterrupted):
+        engine(careless(beamline))
+    engine.resume()
+    assert received(beamline) > 1.2 * len(POINTS) * EXPOSURE_S * TRUTH.photons_per_second
+
+
 def test_a_halt_closes_the_shutter_and_leaves_the_exposure_uncertain(
     engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any
 ) -> None:
@@ -305,3 +318,162 @@ def test_a_halt_closes_the_shutter_and_leaves_the_exposure_uncertain(
     engine.msg_hook = None
     engine(guard(careless(beamline)))
     assert ledger.exposures(region).status.tolist() == ["uncertain", *["done"] * len(POINTS)]
+
+
+def test_the_budget_is_never_passed_and_the_refusal_names_the_numbers(
+    engine: RunEngine, beamline: Any, ledger: Any, region: Any
+) -> None:
+    engine(DoseGuard(beamline, ledger, region)(careful(beamline)))
+    spent = ledger_peak(beamline, ledger, region)
+    ledger.samples.set_budget(region, BUDGET.model_copy(update={"dose": 1.5 * spent}))
+    before = received(beamline)
+    said = r"point 1 would take region 'A' .* in PMMA: \S+ kGy so far, up to \S+ kGy by this .*, \S+ kGy"
+    with pytest.raises(DoseRefusal, match=said):
+        engine(DoseGuard(beamline, ledger, region)(careful(beamline)))
+    assert_told(ledger, region, beamline)
+    assert spent < ledger_peak(beamline, ledger, region) <= 1.5 * spent
+    assert received(beamline) > before
+    assert engine.rewindable
+
+
+def ledger_peak(beamline: Any, ledger: Any, region: Any) -> float:
+    """What a session that starts now reads of the region's dose."""
+    return float(DoseGuard(beamline, ledger, region)._account.update()["dose"]["peak_Gy"])
+
+
+def test_a_guard_that_went_along_knows_what_one_that_starts_anew_reads(
+    engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any, documents: Any
+) -> None:
+    for _ in range(2):
+        engine(guard(careless(beamline)))
+    first, second = documents.events("dose")
+    peak = ledger_peak(beamline, ledger, region)
+    assert second["data"]["dose_peak_Gy"] == pytest.approx(peak)
+    assert documents.of("start")[1]["dose"]["peak_Gy"] == pytest.approx(first["data"]["dose_peak_Gy"])
+    assert documents.of("start")[1]["dose"]["exposures"] == len(POINTS)
+    start = documents.of("start")[0]
+    assert [start[key] for key in ("sample", "area", "region", "repeat")] == ["film", "1", "A", 2]
+
+
+REFUSED = {
+    "uncalibrated": (lambda b: b.flux.calibration.set(""), InputError, "not calibrated"),
+    "gain": (lambda b: b.flux.gain.set(10.0), InputError, "calibrated at gain 1, it is at 10"),
+    "energy": (
+        lambda b: b.flux.calibration.set(calibration(energy_eV=7000.0).model_dump_json()),
+        InputError,
+        "calibrated at 7000 eV",
+    ),
+    "elsewhere": (lambda b: b.coarse.y.set(b.place_um("sample")[0] + 2.0), LedgerError, "reaches 1.5"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_counted_is_refused_before_the_shutter_opens(
+    engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any, case: str
+) -> None:
+    change, error, said = REFUSED[case]
+    change(beamline).wait(timeout=5)
+    with pytest.raises(error, match=said):
+        engine(guard(careful(beamline)))
+    assert not beamline.shutter.openings_s
+    assert not len(ledger.exposures_of_run("")) + len(ledger.exposures(region))
+    assert engine.rewindable
+
+
+def test_a_ledger_that_takes_no_entry_lets_nothing_be_exposed(
+    engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any, monkeypatch: Any
+) -> None:
+    confirm, calls = ledger.confirm, []
+
+    def full(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) > 1:
+            raise LedgerError("the ledger cannot be written: the disk is full")
+        confirm(*args)
+
+    monkeypatch.setattr(ledger, "confirm", full)
+    with pytest.raises(LedgerError, match="disk is full"):
+        engine(guard(careless(beamline)))
+    assert not is_open(beamline)
+    assert len(calls) == 2, "it is told once"
+    exposures = ledger.exposures(region)
+    assert exposures.status.tolist() == ["done", "under way"]
+    assert exposures.photons.sum() >= received(beamline)
+    assert engine.rewindable
+
+
+def test_as_a_preprocessor_it_guards_every_plan_once(
+    engine: RunEngine, documents: Any, beamline: Any, ledger: Any, region: Any, guard: Any
+) -> None:
+    engine.preprocessors.append(guard)
+    engine(careless(beamline))
+    engine(guard(careful(beamline)))
+    assert_complete(documents, ledger, region, beamline, 2)
+
+
+def test_a_sample_without_regions_is_counted(
+    engine: RunEngine, beamline: Any, ledger: Any, documents: Any
+) -> None:
+    (uid,) = engine(DoseGuard(beamline, ledger, "film", kind="alignment")(careful(beamline)))
+    exposures = ledger.exposures_of_run(uid)
+    assert set(exposures.kind) == {"alignment"}
+    assert abs(exposures.photons.sum() - received(beamline)) <= 3 * exposures.photons_uncertainty.sum()
+    assert documents.of("start")[0]["sample"] == "film"
+
+
+def opened(beamline: Any, then: Any) -> Iterator[Msg]:
+    yield from bps.open_run()
+    yield from bps.mv(beamline.shutter, "open")
+    yield from then
+    yield from bps.mv(beamline.shutter, "closed")
+    yield from bps.close_run()
+
+
+def test_nothing_moves_while_the_shutter_is_open(
+    engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any
+) -> None:
+    with pytest.raises(DoseRefusal, match="stage_y is to move with the shutter open"):
+        engine(guard(opened(beamline, bps.mv(beamline.stage.y, 0.1))))
+    exposures = assert_told(ledger, region, beamline)
+    assert exposures.open_s == pytest.approx(0.004), "it was open before the move"
+
+
+def test_one_opening_is_for_one_exposure(
+    engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any
+) -> None:
+    beamline.detector.stage()
+    detectors = [beamline.flux, beamline.encoder, beamline.detector]
+    with pytest.raises(DoseRefusal, match="is to be exposed again"):
+        engine(guard(opened(beamline, bps.repeat(lambda: bps.trigger_and_read(detectors), 2))))
+    beamline.detector.unstage()
+    assert len(assert_told(ledger, region, beamline)) == 1
+
+
+def test_a_shutter_outside_a_run_stays_closed(engine: RunEngine, beamline: Any, guard: Any) -> None:
+    with pytest.raises(DoseRefusal, match="outside a run"):
+        engine(guard(bps.mv(beamline.shutter, "open")))
+    assert not beamline.shutter.openings_s
+
+
+def test_a_plan_that_is_only_looked_at_exposes_nothing(beamline: Any, guard: Any, ledger: Any) -> None:
+    messages = list(guard(careful(beamline)))
+    assert [m.obj.name for m in messages if m.command == "trigger"].count("pilatus") == len(POINTS)
+    assert not beamline.shutter.openings_s
+
+
+def test_a_plan_that_stands_still_has_its_shutter_closed_and_ends(
+    engine: RunEngine, beamline: Any, ledger: Any, region: Any
+) -> None:
+    guard, closed = DoseGuard(beamline, ledger, region, patience_s=0.05), threading.Event()
+    beamline.detector.exposure_time.set(0.01).wait(timeout=5)
+    beamline.shutter.state.subscribe(
+        lambda value, **_: closed.set() if beamline.shutter.openings_s else None, run=False
+    )
+
+    def stand_still() -> Iterator[Msg]:
+        assert closed.wait(timeout=10), "the watchdog needs no RunEngine: this blocks it"
+        yield Msg("null")
+
+    with pytest.raises(StalledPlanError, match=r"closed after 0.05 s without any progress"):
+        engine(guard(opened(beamline, stand_still())))
+    assert_told(ledger, region, beamline)
