@@ -274,6 +274,10 @@ class DoseGuard:
         self._bundling = bundling
 
     def _close_run(self, message: Msg) -> MsgGenerator[Any]:
+        # A run that is closed takes no message of before again.
+        return (yield from bpp.rewindable_wrapper(self._sum_up(message), False))
+
+    def _sum_up(self, message: Msg) -> MsgGenerator[Any]:
         if self._bundling:  # an event that will never be saved
             yield Msg("drop")
             self._bundling = False

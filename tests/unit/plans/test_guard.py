@@ -20,10 +20,12 @@ from ptycho_plugin.flux import LOSSLESS, FluxCalibration
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.ledger import Budget, Exposures, Ledger, Region
 from ptycho_plugin.optics import ZonePlate
+from ptycho_plugin.plans import Sample, ptycho_scan
 from ptycho_plugin.plans.acquisition import acquire
 from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.plans.stubs import expose_point
 from ptycho_plugin.simulation.options import SimulationOptions
+from ptycho_plugin.trajectory import ConcentricRings
 
 POINTS = [(0.0, 0.0), (0.0, 0.4), (0.4, 0.4)]
 EXPOSURE_S = 0.2
@@ -178,13 +180,14 @@ def stop(engine: RunEngine) -> object:
 
 
 def moments(engine: RunEngine, plan: Any, number: int) -> list[int]:
-    """Run a plan, and return some numbers of its messages, from the run's opening to its end."""
+    """Run a plan, and return some numbers of its messages in the run, and that of the run's closing."""
     commands: list[str] = []
     engine.msg_hook = lambda message: commands.append(message.command)
     engine(plan)
     engine.msg_hook = None
-    in_run = range(commands.index("open_run"), len(commands) - 1)
-    return sorted(np.random.default_rng(7).choice(in_run, number, replace=False).tolist())
+    closing = commands.index("close_run")
+    in_run = range(commands.index("open_run"), closing)
+    return [*sorted(np.random.default_rng(7).choice(in_run, number, replace=False).tolist()), closing]
 
 
 def run_interrupted(engine: RunEngine, plan: Any, at: int, interrupt: Interrupt) -> None:
@@ -295,8 +298,9 @@ def test_without_a_guard_bluesky_exposes_again(engine: RunEngine, beamline: Any)
     engine.msg_hook = pause_once
     with pytest.raises(RunEngineInterrupted):
         engine(careless(beamline))
-    engine.resume()
-    assert received(beamline) > 1.2 * len(POINTS) * EXPOSURE_S * TRUTH.photons_per_second
+    with pytest.raises(RuntimeError, match="multiple indices"):
+        engine.resume()
+    assert received(beamline) > 1.9 * EXPOSURE_S * TRUTH.photons_per_second
 
 
 def test_a_halt_closes_the_shutter_and_leaves_the_exposure_uncertain(
@@ -477,3 +481,40 @@ def test_a_plan_that_stands_still_has_its_shutter_closed_and_ends(
     with pytest.raises(StalledPlanError, match=r"closed after 0.05 s without any progress"):
         engine(guard(opened(beamline, stand_still())))
     assert_told(ledger, region, beamline)
+
+
+SMALL = ConcentricRings(height_um=0.5, width_um=0.5)
+
+
+def test_a_scan_takes_a_guard(
+    engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any, documents: Any
+) -> None:
+    plan = ptycho_scan(beamline, trajectory=SMALL, sample=Sample(name="film 7"), guard=guard)
+    (uid,) = engine(plan)
+    exposures = assert_told(ledger, region, beamline)
+    assert set(exposures.run_uid) == {uid}
+    assert len(exposures) == len(SMALL.offsets_um()) == documents.events("dose")[0]["data"]["dose_exposures"]
+    start = documents.of("start")[0]
+    assert [start[key] for key in ("area", "region", "repeat")] == ["1", "A", 2]
+    assert start["sample"]["name"] == "film 7", "what the plan says of its sample stays"
+    assert start["dose"]["peak_Gy"] == 0
+    assert start["dose"]["budget_Gy"] == BUDGET.dose
+
+
+def test_a_scan_that_cannot_end_within_its_budget_or_region_is_not_begun(
+    engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any, documents: Any
+) -> None:
+    engine(ptycho_scan(beamline, trajectory=SMALL, guard=guard))
+    spent = documents.events("dose")[0]["data"]["dose_peak_Gy"]
+    documents.clear()
+    ledger.samples.set_budget(region, BUDGET.model_copy(update={"dose": 1.9 * spent}))
+    before = received(beamline)
+    with pytest.raises(DoseRefusal, match=r"the scan would take .* to \S+ kGy, from \S+ kGy so far"):
+        engine(ptycho_scan(beamline, trajectory=SMALL, guard=guard))
+    with pytest.raises(DoseRefusal, match=r"the scan goes 2.\d+ um from the centre of region 'A'"):
+        engine(ptycho_scan(beamline, trajectory=SMALL, centre_um=(2.0, 0.0), guard=guard))
+    assert received(beamline) == before
+    assert not documents.of("start")
+    ledger.samples.set_budget(region, BUDGET.model_copy(update={"dose": 2.1 * spent}))
+    engine(ptycho_scan(beamline, trajectory=SMALL, guard=guard))
+    assert documents.events("dose")[0]["data"]["dose_peak_Gy"] == pytest.approx(2 * spent, rel=0.02)
