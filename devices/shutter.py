@@ -100,10 +100,11 @@ class SimulatedShutter(Device):
         self._opens_on_resume = self.position == OPEN and not has_exposed
         self._move(CLOSED)
 
-    def resume(self) -> None:
-        """Open again for the exposure that the pause held up."""
+    async def resume(self) -> None:
+        """Open again for the exposure that the pause held up, which must wait until it is open."""
         if self._opens_on_resume:
             self._move(OPEN)
+            await asyncio.sleep(self._delay_s[OPEN])
 
     def _move(self, state: str) -> None:
         with self._lock:

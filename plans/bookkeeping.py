@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -65,8 +65,8 @@ class PendingExposure:
     """When the shutter was told to close; until then it may be open."""
     triggered: bool = False
     """Whether the detector was told to expose."""
-    counting: Status | None = None
-    """Done when the flux monitor has counted; None while it is not armed."""
+    counters: Mapping[str, Status] = field(default_factory=dict)
+    """Of those that were armed before, by their names; done when they have measured."""
     saved: bool = False
     """Whether its event is."""
     statuses: dict[Hashable, list[Status]] = field(default_factory=dict)
@@ -78,9 +78,18 @@ class PendingExposure:
         return self.closed is None
 
     @property
-    def is_counting(self) -> bool:
-        """Whether the flux monitor counts, or waits for the detector to begin."""
-        return self.triggered and self.counting is not None and not self.counting.done
+    def is_under_way(self) -> bool:
+        """Whether a counter still measures, or waits for the detector to begin."""
+        return not all(status.done for status in self.counters.values())
+
+    def has_measured(self, counter: str) -> bool:
+        """Return whether a counter has measured during the exposure."""
+        status = self.counters.get(counter)
+        return status is not None and status.done and status.success
+
+    def begin(self, counters: Mapping[str, Status]) -> None:
+        """Say that the detector has been triggered, with these counters armed."""
+        self.triggered, self.counters = True, counters
 
     def close(self) -> None:
         """Say that the shutter has been told to close."""
@@ -157,7 +166,8 @@ class Bookkeeper:
         position = exposure.intent.start_um
         if exposure.triggered:
             photons = yield from self._counted(exposure)
-            position = yield from self._measured_position_um()
+            if exposure.has_measured(self._beamline.encoder.name):
+                position = yield from self._measured_position_um()
         else:  # nothing was counted, but the flux is known well enough for some milliseconds
             number = exposure.photons_per_s * timing.open_s(*openings_s)
             photons = Photons(number, MARGIN * number)
@@ -185,10 +195,10 @@ class Bookkeeper:
 
     def _counted(self, exposure: PendingExposure) -> MsgGenerator[Photons | None]:
         """Return the photons that the monitor tells, with those that came while the shutter moved."""
-        timing, counting = self._beamline.shutter_timing, exposure.counting
+        timing = self._beamline.shutter_timing
         openings_s = self._openings_s(exposure)
         is_whole = sum(openings_s) >= (1 - CUT_SHORT) * timing.commanded_s(exposure.exposure_s)
-        if not (is_whole and counting is not None and counting.done and counting.success):
+        if not (is_whole and exposure.has_measured(self._beamline.flux.name)):
             return None
         counts = yield from _value(self._beamline.flux)
         return timing.on_sample(exposure.calibration.photons(counts), exposure.exposure_s, *openings_s)

@@ -50,8 +50,9 @@ class DoseGuard:
     RunEngine again, whatever interrupts it: a plan that would expose twice, as all of bluesky's own do,
     goes on where it was. Only step scans pass: an opening is for one exposure, and nothing moves.
 
-    The plan arms the flux monitor and the encoder before it triggers the detector, and saves
-    one event for each exposure.
+    The plan arms the flux monitor before it triggers the detector, or the exposure stays uncertain
+    and no other is begun; without the encoder, it is kept where the stage was set. It saves one
+    event for each exposure.
 
     Parameters
     ----------
@@ -113,8 +114,8 @@ class DoseGuard:
         self._run_uid: str | None = None
         self._point = 0
         self._bundling = False
-        self._armed: Status | None = None
-        """Done when the flux monitor has counted in an exposure that the detector has not begun."""
+        self._armed: dict[str, Status] = {}
+        """Of the counters, by their names: done when they have measured during an exposure."""
         self._calibration: FluxCalibration | None = None
         self._exposure: PendingExposure | None = None
         self._handlers: dict[str, Callable[[Msg], MsgGenerator[Any]]] = {
@@ -218,18 +219,17 @@ class DoseGuard:
         exposure = self._exposure
         if exposure is None or message.obj is not self._beamline.detector:
             status = yield from self._remembered(message)
-            if message.obj is self._beamline.flux:
-                self._armed = status
+            if message.obj in (self._beamline.flux, self._beamline.encoder):
+                self._armed[message.obj.name] = status
             return status
         if exposure.triggered:
             raise DoseRefusal(
                 f"point {self._point} is to be exposed again: close the shutter and save an event in between"
             )
-        status = yield from _effective(message, partial(self._begin_exposure, exposure))
+        # What is done already was of an exposure before.
+        armed = {name: status for name, status in self._armed.items() if not status.done}
+        status = yield from _effective(message, partial(exposure.begin, armed))
         return self._remember(message, status)
-
-    def _begin_exposure(self, exposure: PendingExposure) -> None:
-        exposure.triggered, exposure.counting, self._armed = True, self._armed, None
 
     def _remembered(self, message: Msg) -> MsgGenerator[Status]:
         return self._remember(message, (yield message))
@@ -319,7 +319,7 @@ class DoseGuard:
             return error
         latest = monotonic() + exposure.exposure_s + GRACE_S
         try:
-            while exposure.is_counting and monotonic() < latest:
+            while exposure.is_under_way and monotonic() < latest:
                 yield from bps.sleep(POLL_S)
             yield from close_shutter(self._beamline)
         except Exception as later:  # noqa: BLE001  interrupted again: the plan still closes the shutter

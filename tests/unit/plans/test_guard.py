@@ -8,6 +8,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
+import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
 from bluesky import RunEngine
@@ -36,17 +37,27 @@ BUDGET = Budget(dose=1e6, material="PMMA", formula="C5H8O2")
 Plan = Callable[[Beamline], Iterator[Msg]]
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Beamline:
+    frames = tmp_path_factory.mktemp("frames")
+    return simulated_beamline(frames, time_factor=0.0, geometry=GEOMETRY, optic=OPTIC, options=TRUTH)
+
+
 @pytest.fixture
-def beamline(tmp_path: Path) -> Beamline:
-    """A calibrated one, with the middle of the film at piezo position (0, 0)."""
-    made = simulated_beamline(
-        tmp_path / "frames", time_factor=0.0, geometry=GEOMETRY, optic=OPTIC, options=TRUTH
-    )
-    row, column = made.place_um("sample")
-    made.coarse.y.set(row).wait(timeout=5)
-    made.coarse.x.set(column).wait(timeout=5)
-    made.flux.calibration.set(calibration().model_dump_json()).wait(timeout=5)
-    return made
+def beamline(simulated: Beamline) -> Beamline:
+    """A calibrated one, as new, with the middle of the film at piezo position (0, 0)."""
+    row, column = simulated.place_um("sample")
+    for device, value in (
+        (simulated.coarse.y, row),
+        (simulated.coarse.x, column),
+        (simulated.flux.gain, 1.0),
+        (simulated.flux.calibration, calibration().model_dump_json()),
+        (simulated.detector.exposure_time, EXPOSURE_S),
+    ):
+        device.set(value).wait(timeout=5)
+    simulated.shutter.openings_s.clear()
+    simulated.shutter._world._photons_on_sample = 0.0
+    return simulated
 
 
 def calibration(**changes: Any) -> FluxCalibration:
@@ -71,6 +82,8 @@ def calibration(**changes: Any) -> FluxCalibration:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger(tmp_path / "film.ledger", new=True) as ledger:
+        # No power is lost here, and a busy disk would take most of the time.
+        ledger._database._connection.execute("PRAGMA synchronous = OFF")
         ledger.samples.mount("film")
         yield ledger
 
@@ -445,12 +458,35 @@ def test_nothing_moves_while_the_shutter_is_open(
 def test_one_opening_is_for_one_exposure(
     engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any
 ) -> None:
-    beamline.detector.stage()
     detectors = [beamline.flux, beamline.encoder, beamline.detector]
+    plan = opened(beamline, bps.repeat(lambda: bps.trigger_and_read(detectors), 2))
     with pytest.raises(DoseRefusal, match="is to be exposed again"):
-        engine(guard(opened(beamline, bps.repeat(lambda: bps.trigger_and_read(detectors), 2))))
-    beamline.detector.unstage()
+        engine(guard(bpp.stage_wrapper(plan, [beamline.detector])))
     assert len(assert_told(ledger, region, beamline)) == 1
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_monitor_that_was_not_armed_leaves_the_exposure_uncertain_and_ends_the_plan(
+    engine: RunEngine, beamline: Any, ledger: Any, region: Any, guard: Any, stale: bool
+) -> None:
+    def expose() -> Iterator[Msg]:
+        yield from bps.mv(beamline.shutter, "open")
+        yield from bps.trigger_and_read([beamline.detector])
+        yield from bps.mv(beamline.shutter, "closed")
+
+    def plan() -> Iterator[Msg]:
+        yield from bps.open_run()
+        if stale:
+            yield from bps.trigger_and_read([beamline.flux, beamline.detector], "dark")
+        yield from expose()
+        yield from expose()
+
+    with pytest.raises(LedgerError, match=r"point 0, attempt 1.* is under way"):
+        engine(guard(bpp.stage_wrapper(plan(), [beamline.detector])))
+    exposures = ledger.exposures(region)
+    assert exposures.status.tolist() == ["under way"]
+    assert received(beamline) <= exposures.photons.sum() < 1.2 * received(beamline)
+    assert not is_open(beamline)
 
 
 def test_a_shutter_outside_a_run_stays_closed(engine: RunEngine, beamline: Any, guard: Any) -> None:
