@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -94,7 +94,11 @@ class FrameDetector(Readable[Any], Triggerable, WritesStreamAssets, Protocol):
 
 
 class Shutter(Movable[str], Pausable, Protocol):
-    """Set to "open" or "closed"; it is closed while the RunEngine is paused."""
+    """Set to "open" or "closed", from any thread; it is closed while the RunEngine is paused."""
+
+    @property
+    def openings_s(self) -> Sequence[float]:
+        """Seconds from each command to open to its command to close, since the device was made."""
 
 
 class Attenuator(Movable[float], Readable[float], Protocol):

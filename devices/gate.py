@@ -32,7 +32,13 @@ class ExposureGate:
         self._time_factor = time_factor
         self._low = threading.Event()
         self._low.set()
+        self._exposed_s = 0.0
         self._next: Future[Exposure] = Future()
+
+    @property
+    def exposed_s(self) -> float:
+        """Simulated seconds that all exposures so far have taken."""
+        return self._exposed_s
 
     @property
     def is_high(self) -> bool:
@@ -74,6 +80,7 @@ class ExposureGate:
         end = time.monotonic() + exposure_s * self._time_factor
         try:
             result = self._world.expose(exposure_s)
+            self._exposed_s += exposure_s
             threading.Event().wait(max(0.0, end - time.monotonic()))
         except Exception as error:  # noqa: BLE001  the waiting devices must hear of it, whatever it is
             self._low.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from ophyd import Component, Device
@@ -37,6 +38,11 @@ class SimulatedShutter(Device):
         Duration of a simulated second in seconds.
     **kwargs
         As for `ophyd.Device`.
+
+    Attributes
+    ----------
+    openings_s : list of float
+        Simulated seconds from each command to open to its command to close.
     """
 
     state = Component(InternalSignal, value=CLOSED, kind="normal")
@@ -47,6 +53,10 @@ class SimulatedShutter(Device):
         super().__init__(**kwargs)
         self._world = world
         self._gate = gate
+        self._timing = timing
+        self._lock = RLock()
+        self._exposed_before_s = gate.exposed_s
+        self.openings_s: list[float] = []
         self._delay_s = {OPEN: timing.opening_lag_s * time_factor, CLOSED: timing.closing_lag_s * time_factor}
         self._opens_on_resume = False
         self._move(CLOSED)
@@ -85,16 +95,24 @@ class SimulatedShutter(Device):
 
     async def pause(self) -> None:
         """Close, but not in the middle of an exposure."""
-        exposing = self._gate.is_high
         await asyncio.to_thread(self._gate.wait_until_low)
-        self._opens_on_resume = self.position == OPEN and not exposing
+        has_exposed = self._gate.exposed_s != self._exposed_before_s
+        self._opens_on_resume = self.position == OPEN and not has_exposed
         self._move(CLOSED)
 
-    def resume(self) -> None:
-        """Open again for the exposure that the pause held up."""
+    async def resume(self) -> None:
+        """Open again for the exposure that the pause held up, which must wait until it is open."""
         if self._opens_on_resume:
             self._move(OPEN)
+            await asyncio.sleep(self._delay_s[OPEN])
 
     def _move(self, state: str) -> None:
-        self._world.set_shutter(state == OPEN)
-        self.state.put(state, internal=True)
+        with self._lock:
+            self._world.set_shutter(state == OPEN)
+            if state == OPEN and self.position == CLOSED:
+                self._exposed_before_s = self._gate.exposed_s
+            elif state == CLOSED and self.position == OPEN:
+                # Simulated time passes in exposures alone.
+                exposed_s = self._gate.exposed_s - self._exposed_before_s
+                self.openings_s.append(self._timing.commanded_s(exposed_s))
+            self.state.put(state, internal=True)

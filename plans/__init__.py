@@ -2,16 +2,26 @@
 
 from ptycho_plugin.plans.calibration import background_frames, find_beam_centre, probe_calibration
 from ptycho_plugin.plans.flux_calibration import calibrate_flux
+from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.plans.sample import Sample
 from ptycho_plugin.plans.scan import ptycho_scan
 from ptycho_plugin.plans.stubs import expose_point
+from ptycho_plugin.plans.suspenders import (
+    front_end_suspender,
+    ring_current_suspender,
+    top_up_suspender,
+)
 
 __all__ = [
+    "DoseGuard",
     "Sample",
     "background_frames",
     "calibrate_flux",
     "expose_point",
     "find_beam_centre",
+    "front_end_suspender",
     "probe_calibration",
     "ptycho_scan",
+    "ring_current_suspender",
+    "top_up_suspender",
 ]

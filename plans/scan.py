@@ -21,6 +21,7 @@ from ptycho_plugin.plans.arguments import (
     PositionMicrometres,
     checked,
 )
+from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.plans.illumination import calibration_store, probe_source
 from ptycho_plugin.plans.planned_scan import PlannedScan
 from ptycho_plugin.plans.preflight import Preflight, preflight
@@ -42,6 +43,7 @@ def ptycho_scan(
     options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
     sample: Sample | None = None,
     background_run: str | None = None,
+    guard: DoseGuard | None = None,
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Scan the sample, after a preflight that is printed and refuses what cannot work.
@@ -62,6 +64,10 @@ def ptycho_scan(
         What takes the dose, and how thick it is.
     background_run : str, optional
         Uid of a run of `background_frames` that Tiled holds, in the calibrations' tree.
+    guard : DoseGuard, optional
+        Keeps the exposures in its ledger and within its region's budget; a scan that would go over
+        it is refused before it begins. The start document then says sample, area, region, repeat and
+        the dose so far, and the stream "dose" what the run has done.
     md : mapping, optional
         More entries for the start document.
 
@@ -78,6 +84,8 @@ def ptycho_scan(
         mask or a background is named and the beamline has no calibrations to look it up in.
     PreflightRefusal
         Before the shutter opens; it names each number and its limit.
+    DoseRefusal, LedgerError, StalledPlanError
+        As from the guard.
     PublishingError
         If Tiled does not hold the probe, the mask or the background run.
     """
@@ -93,6 +101,7 @@ def ptycho_scan(
             options=options,
             sample=sample,
             background_run=background_run,
+            guard=guard,
             md=md,
         )
     )
@@ -111,6 +120,7 @@ def scan_as(
     sample: Sample | None,
     background_run: str | None,
     md: Mapping[str, Any] | None,
+    guard: DoseGuard | None = None,
 ) -> MsgGenerator[str]:
     """Scan where the coarse stage stands; as `ptycho_scan`, for any purpose."""
     scan = yield from scan_metadata(
@@ -143,7 +153,11 @@ def scan_as(
         for row, column in points_um.tolist():
             yield from expose_point(beamline, (row, column))
 
-    return (yield from acquire(beamline, exposures(), exposure_s, _md))
+    run = acquire(beamline, exposures(), exposure_s, _md)
+    if guard is None:
+        return (yield from run)
+    yield from guard.check_scan(points_um, exposure_s)
+    return (yield from guard(run))
 
 
 def _preflight(

@@ -84,15 +84,18 @@ def _expose(beamline: Beamline) -> MsgGenerator[None]:
     for counter in (beamline.encoder, beamline.flux):
         statuses.append((yield from bps.trigger(counter, group=group)))
     for status in (yield from bps.mv(beamline.shutter, "open")):
-        yield from _until_done(status)
+        yield from until_done(status)
     statuses.append((yield from bps.trigger(beamline.detector, group=group)))
     yield from bps.wait(group=group)
     for status in statuses:
-        yield from _until_done(status)
+        yield from until_done(status)
 
 
-def _until_done(status: Status | None) -> MsgGenerator[None]:
-    """Wait for a status itself: a ``wait`` that was interrupted is not made again."""
+def until_done(status: Status | None) -> MsgGenerator[None]:
+    """Wait for a status itself: a ``wait`` that was interrupted is not made again.
+
+    What it failed with is raised.
+    """
     if status is None:  # nothing runs this plan, it is only being looked at
         return
     while not status.done:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ptycho_plugin.io import read_dataset
     from ptycho_plugin.optics import ZonePlate
     from ptycho_plugin.plans import (
+        DoseGuard,
         Sample,
         background_frames,
         calibrate_flux,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _HOME = {
     "CalibrationStore": "publishing.calibrations",
     "ConcentricRings": "trajectory",
+    "DoseGuard": "plans",
     "Geometry": "geometry",
     "LiveReconstruction": "callbacks",
     "LocalTiledServer": "publishing.server",
@@ -59,6 +61,7 @@ _HOME = {
 __all__ = [
     "CalibrationStore",
     "ConcentricRings",
+    "DoseGuard",
     "Geometry",
     "LiveReconstruction",
     "LocalTiledServer",

@@ -76,28 +76,30 @@ class ShutterTiming(CheckedModel):
     jitter_s: Lag = 0.5e-3
     """Standard deviation of the time that the shutter is open."""
 
-    def open_s(self, commanded_s: float) -> float:
+    def open_s(self, *commanded_s: float) -> float:
         """Return how long the beam really passes.
 
         Parameters
         ----------
-        commanded_s : float
-            From the command to open to the command to close.
+        *commanded_s : float
+            From the command to open to the command to close, for each time that it is opened.
 
         Raises
         ------
         InputError
-            If that is negative or not finite.
+            If one is negative or not finite.
         """
-        if not 0 <= commanded_s < inf:
-            raise InputError(f"a shutter cannot be open for {commanded_s} s: give a finite time >= 0")
-        return max(0.0, commanded_s - self.opening_lag_s + self.closing_lag_s)
+        for opening_s in commanded_s:
+            if not 0 <= opening_s < inf:
+                raise InputError(f"a shutter cannot be open for {opening_s} s: give a finite time >= 0")
+        late_s = self.closing_lag_s - self.opening_lag_s
+        return sum((max(0.0, opening_s + late_s) for opening_s in commanded_s), start=0.0)
 
     def commanded_s(self, exposure_s: float) -> float:
         """Return the shortest time between the commands around one exposure."""
         return self.opening_lag_s + exposure_s
 
-    def on_sample(self, counted: Photons, counted_s: float, commanded_s: float) -> Photons:
+    def on_sample(self, counted: Photons, counted_s: float, *commanded_s: float) -> Photons:
         """Return the photons that reached the sample, at the rate at which some were counted.
 
         Parameters
@@ -106,8 +108,8 @@ class ShutterTiming(CheckedModel):
             While the monitor counted, through an open shutter.
         counted_s : float
             How long that was.
-        commanded_s : float
-            From the command to open to the command to close.
+        *commanded_s : float
+            As for `open_s`: an exposure that a pause held up took more than one opening.
 
         Raises
         ------
@@ -116,9 +118,9 @@ class ShutterTiming(CheckedModel):
         """
         if not 0 < counted_s < inf:
             raise InputError(f"photons cannot be counted in {counted_s} s: give a positive time")
-        ratio = self.open_s(commanded_s) / counted_s
-        rate = counted.number / counted_s
-        return Photons(counted.number * ratio, hypot(counted.sigma * ratio, rate * self.jitter_s))
+        ratio = self.open_s(*commanded_s) / counted_s
+        jitter = counted.number / counted_s * self.jitter_s * sqrt(len(commanded_s))
+        return Photons(counted.number * ratio, hypot(counted.sigma * ratio, jitter))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,14 @@ class PreflightRefusal(PtychoError, ValueError):
     """A scan that cannot work, refused before the shutter opens."""
 
 
+class DoseRefusal(PtychoError, ValueError):
+    """An exposure that may not be made, refused before the shutter opens."""
+
+
+class StalledPlanError(PtychoError, RuntimeError):
+    """A plan that stopped making progress with the shutter open, which was then closed for it."""
+
+
 class PublishingError(PtychoError, RuntimeError):
     """Tiled refused or could not be reached."""
 

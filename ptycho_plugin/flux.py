@@ -96,6 +96,11 @@ class FluxCalibration(CheckedModel):
     """The run that holds the frames."""
     date: AwareDatetime
 
+    @property
+    def photons_per_s(self) -> float:
+        """Photons on the sample in a second, unattenuated, as there were on that day."""
+        return self.photons_per_count * self.counts_per_frame / self.exposure_s / self.transmission
+
     def photons(self, counts: float) -> Photons:
         """Return the photons on the sample while the monitor counted, with their uncertainty.
 

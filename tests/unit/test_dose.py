@@ -237,6 +237,16 @@ def test_photons_follow_the_time_that_the_shutter_was_open():
     assert photons.sigma == pytest.approx(np.hypot(1.25e4, 5e3))
 
 
+def test_every_opening_takes_its_lags_and_jitters():
+    """Twice: 3 ms opening and 4 ms closing about 0 and 0.2 s leave 4 and 204 ms."""
+    shutter = ShutterTiming()
+    openings = shutter.commanded_s(0.0), shutter.commanded_s(0.2)
+    assert shutter.open_s(*openings) == pytest.approx(0.208)
+    photons = shutter.on_sample(Photons(1e6), 0.2, *openings)
+    assert photons.number == pytest.approx(1.04e6)
+    assert photons.sigma == pytest.approx(np.sqrt(2) * 5e6 * 0.5e-3)
+
+
 def test_a_lag_in_milliseconds_is_refused():
     with pytest.raises(InputError, match=r"closing_lag_s = 4\.0 cannot be used: .* less than or equal to 1"):
         ShutterTiming(closing_lag_s=4.0)

@@ -61,6 +61,11 @@ def test_two_layers_are_one_of_both_thicknesses(first, second):
     assert both.efficiency(ENERGY_EV) == pytest.approx(one.efficiency(ENERGY_EV))
 
 
+def test_it_tells_the_flux_of_its_day(calibration):
+    """1e6 photons in 0.2 s behind an attenuator that passes half: 1e7 a second."""
+    assert calibration.photons_per_s == pytest.approx(1e7)
+
+
 @given(st.floats(1e-4, 1e3), st.floats(0.1, 1.0), st.integers(0, 2**16))
 def test_the_true_efficiency_is_found(counts_per_photon, efficiency, seed):
     """Twenty frames of Poisson counts, within five standard uncertainties."""

@@ -67,7 +67,7 @@ def test_a_pause_before_the_exposure_is_made_up_for(shutter: SimulatedShutter, w
     shutter.set("open").wait(timeout=5)
     asyncio.run(shutter.pause())
     assert not world.is_open
-    shutter.resume()
+    asyncio.run(shutter.resume())
     assert world.is_open
 
 
@@ -80,13 +80,13 @@ def test_a_pause_lets_an_exposure_end_and_then_keeps_closed(
     assert not gate.is_high
     assert exposure.result(timeout=5)
     assert world.exposures == [((0.0, 0.0), True)]
-    shutter.resume()
+    asyncio.run(shutter.resume())
     assert not world.is_open
 
 
 def test_a_closed_shutter_stays_closed_over_a_pause(shutter: SimulatedShutter, world: Any) -> None:
     asyncio.run(shutter.pause())
-    shutter.resume()
+    asyncio.run(shutter.resume())
     assert not world.is_open
 
 
@@ -106,3 +106,23 @@ def test_the_attenuator_weakens_the_beam(world: Any) -> None:
 def test_an_impossible_transmission_is_refused(world: Any, value: float) -> None:
     with pytest.raises(InputError, match="transmission is above 0 and up to 1"):
         SimulatedAttenuator(name="attenuator", world=world).set(value)
+
+
+def test_it_says_how_long_it_was_open(gate: ExposureGate, shutter: SimulatedShutter) -> None:
+    shutter.set("open").wait(timeout=5)
+    asyncio.run(shutter.pause())
+    asyncio.run(shutter.resume())
+    gate.expose(0.05).result(timeout=5)
+    shutter.set("closed").wait(timeout=5)
+    shutter.set("closed").wait(timeout=5)
+    assert shutter.openings_s == pytest.approx([0.003, 0.053])
+
+
+def test_after_an_exposure_a_pause_is_not_made_up_for(
+    gate: ExposureGate, shutter: SimulatedShutter, world: Any
+) -> None:
+    shutter.set("open").wait(timeout=5)
+    gate.expose(0.01).result(timeout=5)
+    asyncio.run(shutter.pause())
+    asyncio.run(shutter.resume())
+    assert not world.is_open

@@ -1,0 +1,251 @@
+"""An exposure in the ledger: what is written before the shutter opens, and after it has closed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import numpy as np
+from bluesky.protocols import Readable, Status
+from bluesky.utils import MsgGenerator
+from numpy.typing import NDArray
+
+from ptycho_plugin.devices import Beamline
+from ptycho_plugin.dose import Photons
+from ptycho_plugin.flux import FluxCalibration
+from ptycho_plugin.ledger import Beam, CalibrationUsed, Delivered, Intent, Region
+from ptycho_plugin.ledger.records import Kind
+from ptycho_plugin.ledger.rigid import Position
+from ptycho_plugin.plans.dose_account import DoseAccount
+
+MARGIN = 0.1
+"""Part of its last known rate by which the flux may differ in an exposure: an upper bound of the photons
+has this much more."""
+JITTERS = 3
+"""Standard deviations of the shutter's jitter in the longest time that it is open."""
+CUT_SHORT = 1e-3
+"""Part of its time by which an exposure may seem shorter, as clocks are read: more, and the shutter has
+closed on it, so that what the monitor counted does not tell what came through."""
+
+
+@dataclass(eq=False)
+class PendingExposure:
+    """An exposure whose outcome is not written yet.
+
+    Parameters
+    ----------
+    key : int
+        In the ledger.
+    intent : Intent
+    calibration : FluxCalibration
+    transmission : float
+        Of the attenuator.
+    photons_per_s : float
+        On the sample, as last known.
+    exposure_s : float
+        Of the detector.
+    openings_before : int
+        Of the shutter.
+    """
+
+    key: int
+    intent: Intent
+    calibration: FluxCalibration
+    transmission: float
+    photons_per_s: float
+    exposure_s: float
+    openings_before: int
+    rewindable: bool = False
+    """Whether the RunEngine gave messages again before it."""
+    opened: datetime = field(default_factory=lambda: datetime.now(UTC))
+    closed: datetime | None = None
+    """When the shutter was told to close; until then it may be open."""
+    triggered: bool = False
+    """Whether the detector was told to expose."""
+    counters: Mapping[str, Status] = field(default_factory=dict)
+    """Of those that were armed before, by their names; done when they have measured."""
+    saved: bool = False
+    """Whether its event is."""
+    statuses: dict[Hashable, list[Status]] = field(default_factory=dict)
+    """Of what it waits for, by the groups of its messages."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the shutter may be open."""
+        return self.closed is None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a counter still measures, or waits for the detector to begin."""
+        return not all(status.done for status in self.counters.values())
+
+    def has_measured(self, counter: str) -> bool:
+        """Return whether a counter has measured during the exposure."""
+        status = self.counters.get(counter)
+        return status is not None and status.done and status.success
+
+    def begin(self, counters: Mapping[str, Status]) -> None:
+        """Say that the detector has been triggered, with these counters armed."""
+        self.triggered, self.counters = True, counters
+
+    def close(self) -> None:
+        """Say that the shutter has been told to close."""
+        self.closed = self.closed or datetime.now(UTC)
+
+
+class Bookkeeper:
+    """Reads a beamline around its exposures, and keeps the account of them.
+
+    Parameters
+    ----------
+    beamline : Beamline
+    account : DoseAccount
+    target : Region or str
+    kind : {"scan", "alignment"}
+    repeat : int, optional
+    """
+
+    def __init__(
+        self, beamline: Beamline, account: DoseAccount, target: Region | str, kind: Kind, repeat: int | None
+    ) -> None:
+        self._beamline = beamline
+        self._account = account
+        self._on = {"on": target, "kind": kind, "repeat": repeat}
+        self._photons_per_s: float | None = None
+        """Unattenuated, in the last exposure that was counted."""
+
+    def check_scan(
+        self, points_um: NDArray[np.float64], exposure_s: float, calibration: FluxCalibration
+    ) -> MsgGenerator[None]:
+        """Raise why a scan of the piezo stage, where the coarse stage stands, may not be begun."""
+        timing = self._beamline.shutter_timing
+        transmission = yield from _value(self._beamline.attenuator)
+        coarse_um = yield from self._with_coarse(0.0, 0.0)
+        last = self._photons_per_s or calibration.photons_per_s
+        photons = last * transmission * timing.open_s(timing.commanded_s(exposure_s))
+        self._account.update()
+        self._account.check_scan(points_um + coarse_um, photons)
+
+    def intend(self, run_uid: str, point: int, calibration: FluxCalibration) -> MsgGenerator[PendingExposure]:
+        """Write that an exposure is about to be made where the stages stand, or raise why it may not be."""
+        beamline, timing = self._beamline, self._beamline.shutter_timing
+        gain = yield from _value(beamline.flux.gain)
+        calibration.check(beamline.geometry.energy_eV, gain)
+        exposure_s = yield from _value(beamline.detector.exposure_time)
+        transmission = yield from _value(beamline.attenuator)
+        open_s = timing.open_s(timing.commanded_s(exposure_s)) + JITTERS * timing.jitter_s
+        last = self._photons_per_s or calibration.photons_per_s
+        at_most = (1 + MARGIN) * max(last, calibration.photons_per_s)
+        intent = Intent(
+            **self._on,
+            run_uid=run_uid,
+            point=point,
+            start_um=(yield from self._set_position_um()),
+            open_s=open_s,
+            photons_at_most=at_most * transmission * open_s,
+            beam=_beam(beamline, calibration),
+        )
+        openings = len(beamline.shutter.openings_s)
+        return PendingExposure(
+            self._account.intend(intent),
+            intent,
+            calibration,
+            transmission,
+            last * transmission,
+            exposure_s,
+            openings,
+        )
+
+    def outcome(self, exposure: PendingExposure) -> MsgGenerator[Delivered | None]:
+        """Return what an exposure was, of a shutter that is closed; None where nobody can know it."""
+        timing = self._beamline.shutter_timing
+        openings_s = self._openings_s(exposure)
+        position = exposure.intent.start_um
+        if exposure.triggered:
+            photons = yield from self._counted(exposure)
+            if exposure.has_measured(self._beamline.encoder.name):
+                position = yield from self._measured_position_um()
+        else:  # nothing was counted, but the flux is known well enough for some milliseconds
+            number = exposure.photons_per_s * timing.open_s(*openings_s)
+            photons = Photons(number, MARGIN * number)
+        if photons is None:
+            return None
+        return Delivered(
+            opened=exposure.opened,
+            closed=exposure.closed,
+            open_s=timing.open_s(*openings_s),
+            photons=photons.number,
+            photons_uncertainty=photons.sigma,
+            start_um=position,
+        )
+
+    def settle(self, exposure: PendingExposure, outcome: Delivered | None) -> None:
+        """Write what became of an exposure, once; what nobody can know stays as intended."""
+        if not self._openings_s(exposure):
+            self._account.withdraw(exposure.key, "the shutter was not opened")
+        elif outcome is None:
+            self._account.leave_uncertain(exposure.intent)
+        else:
+            if exposure.triggered:
+                self._photons_per_s = outcome.photons / outcome.open_s / exposure.transmission
+            self._account.confirm(exposure.key, outcome)
+
+    def _counted(self, exposure: PendingExposure) -> MsgGenerator[Photons | None]:
+        """Return the photons that the monitor tells, with those that came while the shutter moved."""
+        timing = self._beamline.shutter_timing
+        openings_s = self._openings_s(exposure)
+        is_whole = sum(openings_s) >= (1 - CUT_SHORT) * timing.commanded_s(exposure.exposure_s)
+        if not (is_whole and exposure.has_measured(self._beamline.flux.name)):
+            return None
+        counts = yield from _value(self._beamline.flux)
+        return timing.on_sample(exposure.calibration.photons(counts), exposure.exposure_s, *openings_s)
+
+    def _openings_s(self, exposure: PendingExposure) -> tuple[float, ...]:
+        return tuple(self._beamline.shutter.openings_s[exposure.openings_before :])
+
+    def _set_position_um(self) -> MsgGenerator[Position]:
+        y = yield from _value(self._beamline.stage.y)
+        x = yield from _value(self._beamline.stage.x)
+        return (yield from self._with_coarse(y, x))
+
+    def _measured_position_um(self) -> MsgGenerator[Position]:
+        encoder = self._beamline.encoder
+        reading = yield from _reading(encoder)
+        y, x = (float(reading[axis.name]["value"]) for axis in (encoder.y, encoder.x))
+        return (yield from self._with_coarse(y, x))
+
+    def _with_coarse(self, y: float, x: float) -> MsgGenerator[Position]:
+        """Return where the probe is in the ledger's coordinates: coarse and piezo stage added."""
+        coarse_y = yield from _value(self._beamline.coarse.y)
+        coarse_x = yield from _value(self._beamline.coarse.x)
+        return y + coarse_y, x + coarse_x
+
+
+def _reading(readable: Readable[Any]) -> MsgGenerator[dict[str, Any]]:
+    """Return a reading; one that a pause cancelled is made again."""
+    while not (reading := (yield from bps.read(readable))):
+        pass
+    return reading
+
+
+def _value(readable: Any) -> MsgGenerator[float]:
+    """Return the one value of a device; a reading that a pause cancelled is made again."""
+    while (value := (yield from bps.rd(readable))) is None:
+        pass
+    return float(value)
+
+
+def _beam(beamline: Beamline, calibration: FluxCalibration) -> Beam:
+    """Return the beam as the ledger keeps it; the calibration has been found fit for it."""
+    monitor, gain = beamline.flux.name, calibration.gain
+    used = CalibrationUsed(
+        key=calibration.run_uid,
+        date=calibration.date,
+        monitor=monitor,
+        energy_eV=calibration.energy_eV,
+        gain=gain,
+    )
+    return Beam(energy_eV=beamline.geometry.energy_eV, monitor=monitor, gain=gain, calibration=used)

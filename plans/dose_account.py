@@ -1,0 +1,225 @@
+"""What a guard asks of the ledger, and writes into it: the dose of a target, exposure by exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_plugin.devices import Beamline
+from ptycho_plugin.dose import GY_PER_KGY
+from ptycho_plugin.errors import DoseRefusal
+from ptycho_plugin.ledger import Delivered, Exposures, Intent, Ledger, Region
+from ptycho_plugin.ledger.rigid import Position, RigidTransform
+from ptycho_plugin.region_dose import RegionDose
+
+
+@dataclass(frozen=True, slots=True)
+class _OnStage:
+    """A region's dose, where it lies on the stage now."""
+
+    region: Region
+    dose: RegionDose
+    transform: RigidTransform
+
+    def from_centre_um(self, stage_um: Position) -> Position:
+        """Return a stage position (row, column) along the sample's axes, from the region's centre."""
+        here, centre = self.transform.to_sample(stage_um), self.region.centre_um
+        return here[0] - centre[0], here[1] - centre[1]
+
+    def add(self, stage_um: Position, photons: float) -> None:
+        """Add an exposure."""
+        self.dose.add(self.from_centre_um(stage_um), photons)
+
+    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> None:
+        """Raise `DoseRefusal` for a scan that leaves the region or cannot end within the budget."""
+        places = np.array([self.from_centre_um((row, column)) for row, column in points_um.tolist()])
+        farthest, budget = float(np.abs(places).max()), self.dose.budget
+        if farthest > self.region.reach_um:
+            raise DoseRefusal(
+                f"the scan goes {farthest:.2f} um from the centre of {self.region}, which reaches "
+                f"{self.region.reach_um:g} um: bring the region into the beam, or scan a smaller field"
+            )
+        peak = self.dose.peak_with(places, photons)
+        if peak > budget.dose:
+            raise DoseRefusal(
+                f"the scan would take {self.region} to {peak / GY_PER_KGY:.4g} kGy, from "
+                f"{self.dose.peak / GY_PER_KGY:.4g} kGy so far, and {budget.dose / GY_PER_KGY:.4g} kGy in "
+                f"{budget.material} are allowed: expose shorter, attenuate, or set another budget"
+            )
+
+    def check(self, intent: Intent) -> None:
+        """Raise `DoseRefusal` for an exposure that would go over the budget."""
+        overdose = self.dose.overdose(self.from_centre_um(intent.start_um), intent.photons_at_most)
+        if overdose is not None:
+            so_far, more, budget = (
+                f"{gray / GY_PER_KGY:.4g} kGy"
+                for gray in (overdose.so_far, overdose.by_exposure, self.dose.budget.dose)
+            )
+            raise DoseRefusal(
+                f"point {intent.point} would take {self.region} over its budget in "
+                f"{self.dose.budget.material}: {so_far} so far, up to {more} by this exposure, {budget} "
+                "allowed; expose elsewhere, or set another budget"
+            )
+
+
+class DoseAccount:
+    """The dose of a region, or the exposures of a sample where no region is placed yet.
+
+    It can be read like a device: what the exposures of the run so far have done.
+
+    Parameters
+    ----------
+    beamline : Beamline
+    ledger : Ledger
+    target : Region or str
+        A sample's name has no budget: its exposures are written, and never refused for their dose.
+    probe : ndarray, (mode, row, column), complex
+        On the object's pixels, at any scale.
+    electron_range : float
+        In metres.
+    """
+
+    name = "dose"
+    parent = None
+
+    def __init__(
+        self,
+        beamline: Beamline,
+        ledger: Ledger,
+        target: Region | str,
+        probe: NDArray[np.complexfloating],
+        electron_range: float,
+    ) -> None:
+        self._beamline = beamline
+        self._ledger = ledger
+        self._target = target
+        self._probe = probe
+        self._electron_range = electron_range
+        self._run_uid = ""
+        self._region: _OnStage | None = None
+
+    def update(self) -> dict[str, Any]:
+        """Read the ledger anew, as a run begins, and return what its start document says of it.
+
+        Raises
+        ------
+        LedgerError
+            If the ledger does not know the sample or where it lies, or the region has no budget.
+        """
+        if not isinstance(self._target, Region):
+            self._ledger.samples.mounting(self._target)
+            return {"sample": self._target}
+        region = self._target
+        transform = self._ledger.samples.mounting(region.sample).located()
+        budget, exposures = self._ledger.samples.budget(region), self._ledger.exposures(region)
+        so_far = RegionDose(
+            region,
+            budget,
+            exposures,
+            probe=self._probe,
+            pixel=self._beamline.geometry.object_pixel,
+            energy_eV=self._beamline.geometry.energy_eV,
+            electron_range=self._electron_range,
+            position_sign=self._beamline.position_sign,
+        )
+        self._region = _OnStage(region, so_far, transform)
+        dose = {
+            "peak_Gy": so_far.peak,
+            "budget_Gy": budget.dose,
+            "material": budget.material,
+            "electron_range_m": self._electron_range,
+            "unplaced": exposures.unplaced,
+            **_sums(exposures),
+        }
+        return {"sample": region.sample, "area": region.area, "region": region.name, "dose": dose}
+
+    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> None:
+        """Refuse a scan that cannot end within the budget, as the account was last updated.
+
+        Parameters
+        ----------
+        points_um : ndarray, (point, 2), float64
+            Of the stages, as in the ledger.
+        photons : float
+            Expected on the sample in each exposure.
+
+        Raises
+        ------
+        DoseRefusal
+            If the region would go over its budget, or does not hold a point.
+        """
+        if self._region is not None:
+            self._region.check_scan(points_um, photons)
+
+    def begin_run(self, run_uid: str) -> None:
+        """Say of which run the exposures to come are."""
+        self._run_uid = run_uid
+
+    def intend(self, intent: Intent) -> int:
+        """Write that an exposure is about to be made, and return its key: then the shutter may open.
+
+        Raises
+        ------
+        DoseRefusal
+            If any point of the region would go over its budget.
+        LedgerError
+            As from `Ledger.intend`.
+        """
+        if self._region is not None:
+            self._region.check(intent)
+        return self._ledger.intend(intent)
+
+    def confirm(self, key: int, delivered: Delivered) -> None:
+        """Write what an exposure was; it says where."""
+        assert delivered.start_um is not None  # noqa: S101
+        self._ledger.confirm(key, delivered)
+        self._add(delivered.start_um, delivered.photons)
+
+    def withdraw(self, key: int, reason: str) -> None:
+        """Write that an exposure was never made."""
+        self._ledger.withdraw(key, reason)
+
+    def leave_uncertain(self, intent: Intent) -> None:
+        """Count an exposure that nobody can confirm at its upper bound."""
+        self._add(intent.start_um, intent.photons_at_most)
+
+    def read(self) -> dict[str, Any]:
+        """Return the sums of the run so far, and the region's largest dose."""
+        now = time()
+        return {key: {"value": value, "timestamp": now} for key, value in self._values().items()}
+
+    def describe(self) -> dict[str, Any]:
+        """Return their data keys."""
+        return {
+            key: {
+                "source": f"ledger:{key}",
+                "dtype": "integer" if isinstance(value, int) else "number",
+                "shape": [],
+            }
+            for key, value in self._values().items()
+        }
+
+    def _values(self) -> Mapping[str, float]:
+        sums = _sums(self._ledger.exposures_of_run(self._run_uid))
+        peak = {} if self._region is None else {"peak_Gy": self._region.dose.peak}
+        return {f"{self.name}_{key}": value for key, value in (sums | peak).items()}
+
+    def _add(self, stage_um: Position, photons: float) -> None:
+        if self._region is not None:
+            self._region.add(stage_um, photons)
+
+
+def _sums(exposures: Exposures) -> dict[str, Any]:
+    """Return how many exposures there were, and their photons."""
+    counted = exposures.where(exposures.status != "withdrawn")
+    return {
+        "exposures": len(counted),
+        "uncertain": int(np.sum(counted.status != "done")),
+        "photons": float(counted.photons.sum()),
+        "photons_uncertainty": float(counted.photons_uncertainty.sum()),
+    }

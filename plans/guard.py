@@ -1,0 +1,379 @@
+"""The guard: no exposure that the ledger does not know, none over the budget, none made twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
+import numpy as np
+from bluesky.protocols import Status
+from bluesky.utils import (
+    FailedStatus,
+    Msg,
+    MsgGenerator,
+    RunEngineControlException,
+    ensure_generator,
+    single_gen,
+)
+from numpy.typing import NDArray
+
+from ptycho_plugin.devices import Beamline
+from ptycho_plugin.dose import ELECTRON_RANGE
+from ptycho_plugin.errors import DoseRefusal, InputError, StalledPlanError
+from ptycho_plugin.flux import FluxCalibration
+from ptycho_plugin.ledger import Ledger, Region
+from ptycho_plugin.ledger.records import Kind
+from ptycho_plugin.plans.bookkeeping import Bookkeeper, PendingExposure
+from ptycho_plugin.plans.dose_account import DoseAccount
+from ptycho_plugin.plans.flux_calibration import calibration_in_force
+from ptycho_plugin.plans.stubs import POLL_S, close_shutter, record, until_done
+from ptycho_plugin.plans.watchdog import Watchdog
+
+GRACE_S = 2.0
+"""For which an exposure that is under way may outlast its time when the plan has failed."""
+PATIENCE_S = 10.0
+DOSE_STREAM = "dose"
+"""Where a run keeps what its exposures have done, from the ledger."""
+
+
+class DoseGuard:
+    """A preprocessor: what a plan exposes is in the ledger, within the budget, and made once.
+
+    It wraps a plan, ``RE(guard(plan))``, or every plan, ``RE.preprocessors.append(guard)``; then
+    take it out for what is done without the sample. Before the shutter opens, the exposure
+    is checked against the region's budget and written as intended; when its event is saved and the
+    shutter is closed, it is written as done. From the one to the other no message is given to the
+    RunEngine again, whatever interrupts it: a plan that would expose twice, as all of bluesky's own do,
+    goes on where it was. Only step scans pass: an opening is for one exposure, and nothing moves.
+
+    The plan arms the flux monitor before it triggers the detector, or the exposure stays uncertain
+    and no other is begun; without the encoder, it is kept where the stage was set. It saves one
+    event for each exposure.
+
+    Parameters
+    ----------
+    beamline : Beamline
+    ledger : Ledger
+    target : Region or str
+        Where the exposures go: a region that has a budget, or a sample's name where no region is
+        placed yet.
+    probe : ndarray, (mode, row, column), complex, optional
+        The illumination on the object's pixels, at any scale; by default the beamline's zone plate.
+    kind : {"scan", "alignment"}
+    repeat : int, optional
+        Which scan of the region it is.
+    electron_range : float
+        In metres, as in `DoseModel`.
+    patience_s : float
+        How long a plan may make no progress with the shutter open, besides the exposure's own time,
+        before a watchdog closes it.
+
+    Raises
+    ------
+    InputError
+        At construction, if there is no probe and no zone plate; from the plan, if the flux
+        monitor is not calibrated for this energy and gain.
+    DoseRefusal
+        From the plan, before the shutter opens: it names the region and the numbers.
+    LedgerError
+        From the plan, before the shutter opens, if the ledger cannot take an exposure.
+    StalledPlanError
+        From the plan, when it goes on after the watchdog has closed the shutter.
+    """
+
+    def __init__(
+        self,
+        beamline: Beamline,
+        ledger: Ledger,
+        target: Region | str,
+        *,
+        probe: NDArray[np.complexfloating] | None = None,
+        kind: Kind = "scan",
+        repeat: int | None = None,
+        electron_range: float = ELECTRON_RANGE,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        if probe is None:
+            if beamline.optic is None:
+                raise InputError(
+                    f"beamline {beamline.name} has no zone plate to model a probe from: give one"
+                )
+            probe = beamline.optic.probe(beamline.geometry)
+        self._beamline = beamline
+        self._start = {} if repeat is None else {"repeat": repeat}
+        self._account = DoseAccount(beamline, ledger, target, probe, electron_range)
+        self._books = Bookkeeper(beamline, self._account, target, kind, repeat)
+        self._patience_s = patience_s
+        self._watchdog = Watchdog(self._close_stalled)
+        self._stalled = False
+        self._following = False
+        self._run_uid: str | None = None
+        self._point = 0
+        self._bundling = False
+        self._armed: dict[str, Status] = {}
+        """Of the counters, by their names: done when they have measured during an exposure."""
+        self._calibration: FluxCalibration | None = None
+        self._exposure: PendingExposure | None = None
+        self._handlers: dict[str, Callable[[Msg], MsgGenerator[Any]]] = {
+            "open_run": self._open_run,
+            "close_run": self._close_run,
+            "set": self._set,
+            "trigger": self._trigger,
+            "wait": self._wait,
+            "create": self._create,
+            "read": self._read,
+            "save": self._save,
+            "drop": self._drop,
+        }
+
+    def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
+        """Return a plan's messages, guarded; inside a plan that it guards already, as they are."""
+        plan = ensure_generator(plan)
+        if self._following:
+            return (yield from plan)
+        self._following = True
+        try:
+            return (yield from self._follow(plan))
+        finally:
+            self._following = False
+            self._watchdog.rest()
+            if self._exposure is not None:  # the RunEngine was halted, and takes no message any more
+                self._exposure = None
+                self._beamline.shutter.set("closed")
+            plan.close()
+
+    def check_scan(self, points_um: NDArray[np.float64], exposure_s: float) -> MsgGenerator[None]:
+        """Refuse a scan that cannot end within the region and its budget, before anything is exposed.
+
+        Parameters
+        ----------
+        points_um : ndarray, (point, 2), float64
+            Positions (row, column) of the piezo stage.
+        exposure_s : float
+            In seconds.
+
+        Raises
+        ------
+        InputError, DoseRefusal, LedgerError
+            From the plan, as when it is guarded.
+        """
+        calibration = yield from calibration_in_force(self._beamline)
+        yield from self._books.check_scan(points_um, exposure_s, calibration)
+
+    def _follow(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
+        """Give a plan's messages to their handlers, and the answers, or what was raised, to the plan."""
+        go_on: Callable[[], Msg] = partial(plan.send, None)
+        while True:
+            try:
+                message = go_on()
+            except StopIteration as end:
+                yield from self._settle()
+                return end.value
+            except Exception:
+                yield from self._settle()
+                raise
+            try:
+                answer = yield from self._handlers.get(message.command, single_gen)(message)
+                self._check_progress()
+            except Exception as error:  # noqa: BLE001  the plan decides what to do with it
+                go_on = partial(plan.throw, (yield from self._end_early(error)))
+            else:
+                go_on = partial(plan.send, answer)
+
+    # What messages mean to it.
+
+    def _open_run(self, message: Msg) -> MsgGenerator[str]:
+        start = self._account.update() | self._start
+        self._run_uid = yield message._replace(kwargs={**start, **message.kwargs})
+        self._account.begin_run(self._run_uid or "")
+        self._point, self._calibration, self._bundling = 0, None, False
+        return self._run_uid
+
+    def _set(self, message: Msg) -> MsgGenerator[Status]:
+        if message.obj is self._beamline.shutter:
+            return (yield from self._move_shutter(message))
+        stage, coarse = self._beamline.stage, self._beamline.coarse
+        if self._is_open and message.obj in (stage.y, stage.x, coarse.y, coarse.x):
+            raise DoseRefusal(
+                f"{message.obj.name} is to move with the shutter open: close it, a guard counts step scans"
+            )
+        return (yield from self._remembered(message))
+
+    def _move_shutter(self, message: Msg) -> MsgGenerator[Status]:
+        if message.args[0] == "open":
+            if not self._is_open:
+                yield from self._intend()
+            return (yield from self._remembered(message))
+        status = yield message
+        if self._exposure is not None:
+            self._exposure.close()
+            if self._exposure.saved:
+                yield from self._settle()
+        return status
+
+    def _trigger(self, message: Msg) -> MsgGenerator[Status]:
+        exposure = self._exposure
+        if exposure is None or message.obj is not self._beamline.detector:
+            status = yield from self._remembered(message)
+            if message.obj in (self._beamline.flux, self._beamline.encoder):
+                self._armed[message.obj.name] = status
+            return status
+        if exposure.triggered:
+            raise DoseRefusal(
+                f"point {self._point} is to be exposed again: close the shutter and save an event in between"
+            )
+        # What is done already was of an exposure before.
+        armed = {name: status for name, status in self._armed.items() if not status.done}
+        status = yield from _effective(message, partial(exposure.begin, armed))
+        return self._remember(message, status)
+
+    def _remembered(self, message: Msg) -> MsgGenerator[Status]:
+        return self._remember(message, (yield message))
+
+    def _remember(self, message: Msg, status: Status) -> Status:
+        if self._exposure is not None and status is not None:
+            self._exposure.statuses.setdefault(message.kwargs.get("group"), []).append(status)
+        return status
+
+    def _wait(self, message: Msg) -> MsgGenerator[Any]:
+        answer = yield message
+        if self._exposure is not None:
+            group = message.args[0] if message.args else message.kwargs["group"]
+            for status in self._exposure.statuses.pop(group, ()):
+                yield from until_done(status)
+        return answer
+
+    def _create(self, message: Msg) -> MsgGenerator[None]:
+        yield from _effective(message, partial(self._bundle, True))
+
+    def _read(self, message: Msg) -> MsgGenerator[Any]:
+        reading = yield message
+        if reading is None and self._exposure is not None:  # a pause cancelled it, and it is not made again
+            reading = yield message
+        return reading
+
+    def _save(self, message: Msg) -> MsgGenerator[None]:
+        yield from _effective(message, self._keep_event)
+        if self._exposure is not None and not self._exposure.is_open:
+            yield from self._settle()
+
+    def _keep_event(self) -> None:
+        self._bundle(False)
+        if self._exposure is not None:
+            self._exposure.saved = True
+            self._point += 1
+
+    def _drop(self, message: Msg) -> MsgGenerator[None]:
+        yield from _effective(message, partial(self._bundle, False))
+
+    def _bundle(self, bundling: bool) -> None:
+        self._bundling = bundling
+
+    def _close_run(self, message: Msg) -> MsgGenerator[Any]:
+        # A run that is closed takes no message of before again.
+        return (yield from bpp.rewindable_wrapper(self._sum_up(message), False))
+
+    def _sum_up(self, message: Msg) -> MsgGenerator[Any]:
+        if self._bundling:  # an event that will never be saved
+            yield Msg("drop")
+            self._bundling = False
+        yield from self._settle()
+        if self._run_uid is not None:
+            yield from record([self._account], DOSE_STREAM)
+        self._run_uid = None
+        return (yield message)
+
+    # What it does about an exposure.
+
+    @property
+    def _is_open(self) -> bool:
+        return self._exposure is not None and self._exposure.is_open
+
+    def _intend(self) -> MsgGenerator[None]:
+        """Write that an exposure is about to be made; from here on no message is given twice."""
+        rewindable = yield Msg("rewindable", None, None)
+        if rewindable is None:  # nothing runs this plan, it is only being looked at
+            return
+        yield from self._settle()
+        if self._run_uid is None:
+            raise DoseRefusal(
+                "the shutter is to open outside a run: open one, exposures are kept by their run"
+            )
+        if self._calibration is None:
+            self._calibration = yield from calibration_in_force(self._beamline)
+        self._exposure = yield from self._books.intend(self._run_uid, self._point, self._calibration)
+        self._exposure.rewindable = rewindable
+        self._stalled = False
+        self._watchdog.watch(self._exposure.exposure_s + self._patience_s)
+        yield Msg("null", self._watchdog)  # so that the RunEngine tells it of pauses
+        yield Msg("rewindable", None, False)
+
+    def _end_early(self, error: Exception) -> MsgGenerator[Exception]:
+        """Let an exposure end as it should, close the shutter, and return what the plan is to be told."""
+        exposure = self._exposure
+        if exposure is None or not exposure.is_open:
+            return error
+        latest = monotonic() + exposure.exposure_s + GRACE_S
+        try:
+            while exposure.is_under_way and monotonic() < latest:
+                yield from bps.sleep(POLL_S)
+            yield from close_shutter(self._beamline)
+        except Exception as later:  # noqa: BLE001  interrupted again: the plan still closes the shutter
+            return later
+        exposure.close()
+        return error
+
+    def _settle(self) -> MsgGenerator[None]:
+        """Write what became of an exposure, as far as it is known."""
+        exposure = self._exposure
+        if exposure is None:
+            return
+        if exposure.is_open:
+            yield from close_shutter(self._beamline)
+            exposure.close()
+
+        def write() -> MsgGenerator[None]:
+            outcome = yield from self._books.outcome(exposure)
+            # From here on the ledger is told: if it raises, telling it again is no cure.
+            self._exposure = None
+            self._watchdog.rest()
+            self._books.settle(exposure, outcome)
+
+        yield from bpp.finalize_wrapper(write(), [Msg("rewindable", None, exposure.rewindable)])
+
+    # What it does when a plan stands still.
+
+    def _close_stalled(self) -> None:
+        """Close the shutter, in the watchdog's thread."""
+        openings_s = self._beamline.shutter.openings_s
+        before = len(openings_s)
+        self._beamline.shutter.set("closed")
+        self._stalled |= len(self._beamline.shutter.openings_s) > before
+
+    def _check_progress(self) -> None:
+        self._watchdog.feed()
+        if self._stalled:
+            self._stalled = False
+            raise StalledPlanError(
+                f"the shutter was closed after {self._patience_s:g} s without any progress of the plan: "
+                "find what it waited for, or give the guard more patience"
+            )
+
+
+def _effective(message: Msg, effect: Callable[[], None]) -> MsgGenerator[Any]:
+    """Give a message, and note its effect, unless the message itself failed.
+
+    An interruption and a failed status are raised in place of the answer, when the message has done
+    its work.
+    """
+    try:
+        answer = yield message
+    except (RunEngineControlException, FailedStatus):
+        effect()
+        raise
+    effect()
+    return answer

@@ -1,0 +1,179 @@
+"""Whatever interrupts a plan, the ledger says what the sample received, and no point is exposed twice."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from bluesky import RunEngine
+from bluesky.utils import FailedStatus, Msg, RunEngineInterrupted
+
+from ptycho_plugin.devices.hdf5_frames import FrameFile
+
+
+def test_a_run_is_in_the_ledger_as_the_sample_received_it(
+    engine: RunEngine, film: Any, documents: Any, guard: Any, plan: Any
+) -> None:
+    (uid,) = engine(guard(plan()))
+    film.assert_complete(documents)
+    exposures = film.ledger.exposures(film.region)
+    assert set(exposures.run_uid) == {uid}
+    assert set(exposures.repeat) == {2}
+    assert exposures.open_s == pytest.approx(film.exposure_s + 0.004)
+
+
+Interrupt = Callable[[RunEngine], object]
+
+
+def hard_pause(engine: RunEngine) -> object:
+    return engine.loop.create_task(engine._request_pause_coro())
+
+
+def deferred_pause(engine: RunEngine) -> object:
+    return engine.loop.create_task(engine._request_pause_coro(defer=True))
+
+
+def abort(engine: RunEngine) -> object:
+    return engine.loop.create_task(engine._abort_coro("the test says so"))
+
+
+def stop(engine: RunEngine) -> object:
+    return engine.loop.create_task(engine._stop_coro())
+
+
+def moments(engine: RunEngine, plan: Any, number: int) -> list[int]:
+    """Run a plan, and return some numbers of its messages in the run, and that of the run's closing."""
+    commands: list[str] = []
+    engine.msg_hook = lambda message: commands.append(message.command)
+    engine(plan)
+    engine.msg_hook = None
+    closing = commands.index("close_run")
+    in_run = range(commands.index("open_run"), closing)
+    return [*sorted(np.random.default_rng(7).choice(in_run, number, replace=False).tolist()), closing]
+
+
+def run_interrupted(engine: RunEngine, plan: Any, at: int, interrupt: Interrupt) -> None:
+    """Run a plan that is interrupted while, or just after, the message of a number is at work."""
+    numbers = iter(range(10_000))
+    engine.msg_hook = lambda message: interrupt(engine) if next(numbers) == at else None
+    try:
+        engine(plan)
+    finally:
+        engine.msg_hook = None
+
+
+def test_a_pause_at_any_message_exposes_no_point_twice_and_loses_none(
+    engine: RunEngine, film: Any, documents: Any, guard: Any, plan: Any
+) -> None:
+    some = moments(engine, guard(plan()), 8)
+    for at in some:
+        with pytest.raises(RunEngineInterrupted):
+            run_interrupted(engine, guard(plan()), at, hard_pause)
+        assert not film.is_open, f"the shutter is open in a pause at message {at}"
+        engine.resume()
+    film.assert_complete(documents, 1 + len(some))
+
+
+def test_a_suspender_exposes_no_point_twice_and_loses_none(
+    engine: RunEngine, film: Any, documents: Any, guard: Any, plan: Any
+) -> None:
+    while_suspended = []
+
+    async def beam_is_back() -> None:
+        while_suspended.append(film.is_open)
+
+    some = moments(engine, guard(plan()), 4)
+    for at in some:
+        suspend = lambda engine: engine.request_suspend(beam_is_back)  # noqa: E731
+        run_interrupted(engine, guard(plan()), at, suspend)
+    assert while_suspended == [False] * len(some)
+    film.assert_complete(documents, 1 + len(some))
+
+
+def test_a_deferred_pause_exposes_no_point_twice_and_loses_none(
+    engine: RunEngine, film: Any, documents: Any, guard: Any
+) -> None:
+    with pytest.raises(RunEngineInterrupted):
+        run_interrupted(engine, guard(film.careless()), 30, deferred_pause)
+    assert not film.is_open
+    engine.resume()
+    film.assert_complete(documents)
+
+
+@pytest.mark.parametrize("end", [abort, stop])
+def test_a_run_that_is_ended_leaves_the_shutter_closed_and_nothing_unsettled(
+    engine: RunEngine, film: Any, guard: Any, plan: Any, end: Interrupt
+) -> None:
+    for at in moments(engine, guard(plan()), 5):
+        with pytest.raises(RunEngineInterrupted):
+            run_interrupted(engine, guard(plan()), at, end)
+        assert engine.state == "idle"
+        assert engine.rewindable
+        film.assert_told()
+
+
+def test_a_camera_that_fails_after_its_exposure_leaves_it_counted(
+    engine: RunEngine, film: Any, documents: Any, guard: Any, plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(file: FrameFile, frame: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(FrameFile, "append", full_disk)
+    with pytest.raises(FailedStatus):
+        engine(guard(plan()))
+    exposures = film.assert_told()
+    assert exposures.status.tolist() == ["done"]
+    assert not documents.events()
+    (done,) = documents.events("dose")
+    assert done["data"]["dose_photons"] == exposures.photons.sum()
+    assert done["data"]["dose_uncertain"] == 0
+
+
+def test_a_camera_that_dies_leaves_its_exposure_uncertain_at_the_upper_bound(
+    engine: RunEngine, film: Any, guard: Any, plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(exposure_s: float) -> Any:
+        raise RuntimeError("the camera died")
+
+    monkeypatch.setattr(film.beamline.shutter._world, "expose", dead)
+    with pytest.raises(FailedStatus):
+        engine(guard(plan()))
+    assert not film.is_open
+    exposures = film.ledger.exposures(film.region)
+    assert exposures.status.tolist() == ["under way"]
+    assert exposures.photons.sum() > film.received
+
+
+def test_without_a_guard_bluesky_exposes_again(engine: RunEngine, film: Any) -> None:
+    def pause_once(message: Msg) -> None:
+        if message.command == "trigger" and message.obj is film.beamline.detector:
+            engine.msg_hook = None
+            hard_pause(engine)
+
+    engine.msg_hook = pause_once
+    with pytest.raises(RunEngineInterrupted):
+        engine(film.careless())
+    with pytest.raises(RuntimeError, match="multiple indices"):
+        engine.resume()
+    assert film.received > 1.9 * film.exposure_s * film.truth.photons_per_second
+
+
+def test_a_halt_closes_the_shutter_and_leaves_the_exposure_uncertain(
+    engine: RunEngine, film: Any, guard: Any
+) -> None:
+    def halt(engine: RunEngine) -> object:
+        return engine.loop.create_task(engine._halt_coro())
+
+    def hook(message: Msg) -> None:
+        if message.command == "trigger" and message.obj is film.beamline.detector:
+            halt(engine)
+
+    engine.msg_hook = hook
+    with pytest.raises(RunEngineInterrupted):
+        engine(guard(film.careless()))
+    engine.rewindable = True  # which a halt leaves as the guard had it
+    assert not film.is_open
+    assert film.ledger.exposures(film.region).photons.sum() >= film.received
+    engine.msg_hook = None
+    engine(guard(film.careless()))
+    assert film.ledger.exposures(film.region).status.tolist() == ["uncertain", *["done"] * len(film.points)]
