@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ptycho_plugin.devices import replayed_beamline, simulated_beamline
     from ptycho_plugin.geometry import Geometry
     from ptycho_plugin.io import read_dataset
+    from ptycho_plugin.ledger import Budget, Ledger
     from ptycho_plugin.optics import ZonePlate
     from ptycho_plugin.plans import (
         DoseGuard,
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from ptycho_plugin.trajectory import ConcentricRings
 
 _HOME = {
+    "Budget": "ledger",
     "CalibrationStore": "publishing.calibrations",
     "ConcentricRings": "trajectory",
     "DoseGuard": "plans",
     "Geometry": "geometry",
+    "Ledger": "ledger",
     "LiveReconstruction": "callbacks",
     "LocalTiledServer": "publishing.server",
     "PtychoDataset": "dataset",
@@ -59,10 +62,12 @@ _HOME = {
 }
 
 __all__ = [
+    "Budget",
     "CalibrationStore",
     "ConcentricRings",
     "DoseGuard",
     "Geometry",
+    "Ledger",
     "LiveReconstruction",
     "LocalTiledServer",
     "PtychoDataset",
