@@ -183,7 +183,8 @@ def high_angle_signal(
     ----------
     frames : ndarray, (frame, row, column)
         Counts.
-    measured : ndarray of bool, (row, column)
+    measured : ndarray of bool, (row, column) or (frame, row, column)
+        A scan's mask.
     beyond : ndarray of bool, (row, column)
         From `beyond_beam`.
     photons : float
@@ -196,8 +197,8 @@ def high_angle_signal(
     """
     if not 0 < photons < np.inf:
         raise InputError(f"counts cannot be normalised by {photons} photons: give what the monitor says")
-    looked_at = measured & beyond
+    looked_at = np.broadcast_to(measured & beyond, frames.shape)
     if not looked_at.any():
         raise InputError("no measured pixel lies beyond the beam: take larger frames")
-    counts = float(np.sum(frames, axis=0, dtype=np.float64)[looked_at].sum())
+    counts = float(np.sum(frames, where=looked_at, dtype=np.float64))
     return HighAngleSignal(counts / photons, float(np.sqrt(max(counts, 1.0))) / photons)
