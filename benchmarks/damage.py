@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.dying_film import DyingFilm
 from benchmarks.report import Figure, print_table
 from ptycho_plugin.dataset import COUNTER_LIMIT, PtychoDataset
 from ptycho_plugin.dose import DoseModel
@@ -33,6 +32,7 @@ from ptycho_plugin.postprocess.stopping import DamageWatch, Verdict, predicted_c
 from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.simulation.degradation import PUBLISHED_FLUENCE
+from ptycho_plugin.simulation.dying_film import DyingFilm
 from ptycho_plugin.simulation.octapods import OctapodFilm
 from ptycho_plugin.simulation.options import SimulationOptions
 from ptycho_plugin.simulation.specimens import FILM, Specimen

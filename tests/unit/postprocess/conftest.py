@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.dying_film import DyingFilm
+from ptycho_plugin.simulation.dying_film import DyingFilm
 
 
 @pytest.fixture(scope="session")

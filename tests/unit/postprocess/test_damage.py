@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from benchmarks.dying_film import REPEAT_GY
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.postprocess.damage import contrast_loss, correlation_sigma, damage_measures
 from ptycho_plugin.postprocess.frc import ring_correlation
 from ptycho_plugin.postprocess.repeats import HighAngleSignal, Repeat, RepeatSeries
+from ptycho_plugin.simulation.dying_film import REPEAT_GY
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3, 0.6])

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from benchmarks.dying_film import GEOMETRY
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.postprocess.registration import MARGIN_PX, shifted
@@ -13,6 +12,7 @@ from ptycho_plugin.postprocess.repeats import (
     high_angle_signal,
     window_about,
 )
+from ptycho_plugin.simulation.dying_film import GEOMETRY
 
 
 def test_repeats_are_brought_onto_the_first(dying_film):

@@ -6,11 +6,11 @@ from math import ceil, log
 import numpy as np
 import pytest
 
-from benchmarks.dying_film import GEOMETRY
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.postprocess.frc import ring_correlation
 from ptycho_plugin.postprocess.repeats import HighAngleSignal, Repeat, RepeatSeries
 from ptycho_plugin.postprocess.stopping import DamageWatch, ResolutionReached, predicted_correlation
+from ptycho_plugin.simulation.dying_film import GEOMETRY
 
 PIXEL = GEOMETRY.object_pixel
 LONGEST = 8

@@ -1,6 +1,6 @@
 """Series of maps of a film that dies: blurred as a reconstruction blurs, with noise as photons make it.
 
-They are no reconstructions: `benchmarks.damage` makes those.
+They are no reconstructions: those need a `SimulatedWorld` with `SimulationOptions.degrades`.
 """
 
 from __future__ import annotations
@@ -96,4 +96,4 @@ class DyingFilm:
         """Return the phase of the fresh film within the margin, blurred."""
         transmission = self.film.transmission(SHAPE, GEOMETRY.object_pixel, GEOMETRY.energy_eV)
         phase = gaussian_filter(np.angle(transmission), BLUR_PX)
-        return phase[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
+        return phase[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX].astype(np.float64)
