@@ -124,13 +124,13 @@ def contrast_loss(series: RepeatSeries) -> ContrastLoss:
     end, scale = series.repeats[-1].dose_after, float(covariance[0, 1])
     model = _CovarianceModel.of(series, end)
     (log_variance, rate, _), response = model.fit(covariance / scale)
-    of_entries = np.cov(tiles[:, *model.entries].T / scale) / len(tiles)
+    rates = tiles[:, *model.entries] / scale @ response[1]
     first = np.sqrt(scale * np.exp(log_variance - 2 * rate * model.dose[0]))
     return ContrastLoss(
         rate=float(rate) / end,
-        sigma=float(np.sqrt((response @ of_entries @ response.T)[1, 1])) / end,
+        sigma=float(_error_of_mean(rates)) / end,
         contrast=np.r_[first, covariance[0, 1:] / first],
-        contrast_sigma=tiles[:, 0].std(axis=0, ddof=1) / np.sqrt(len(tiles)) / first,
+        contrast_sigma=_error_of_mean(tiles[:, 0]) / first,
     )
 
 
@@ -184,6 +184,11 @@ class _CovarianceModel:
         """Return each entry's sum of doses, and its share of the noise."""
         i, j = self.entries
         return self.dose[i] + self.dose[j], np.where(i == j, 1 / self.photons[i], 0.0)
+
+
+def _error_of_mean(of_tiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard error (...) of the mean of values (tile, ...)."""
+    return np.asarray(of_tiles.std(axis=0, ddof=1) / np.sqrt(len(of_tiles)))
 
 
 def _tile_covariances(phases: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -56,15 +56,14 @@ class DamageWatch(CheckedModel):
         dose = series.repeats[-1].dose_after
         lost, statistical = contrast_loss(series).lost(dose)
         sigma = hypot(statistical, self.systematic * lost)
-        confidence = NormalDist(sigma=sigma).cdf(lost - self.threshold)
-        stop = confidence >= self.confidence
+        stop = lost - NormalDist().inv_cdf(self.confidence) * sigma > self.threshold
         return Verdict(
             stop=stop,
             reason=(
                 f"{100 * lost:.1f} +- {100 * sigma:.1f} % of the phase contrast is lost after "
                 f"{dose / GY_PER_KGY:.4g} kGy{_high_angle_loss(series)}: "
                 f"{'more' if stop else 'not surely more'} than {100 * self.threshold:g} % "
-                f"(confidence {100 * confidence:.0f} %, {100 * self.confidence:g} % asked for)"
+                f"at a confidence of {100 * self.confidence:g} %"
             ),
         )
 
@@ -101,9 +100,8 @@ class ResolutionReached(CheckedModel):
         return Verdict(
             stop=stop,
             reason=(
-                f"the average of {len(series)} repeats is predicted to resolve {reached * 1e9:.1f} nm, "
-                f"{'as' if stop else 'where'} {self.resolution * 1e9:.1f} nm less a margin of "
-                f"{100 * self.margin:g} % {'was' if stop else 'is'} wanted"
+                f"the average of {len(series)} repeats is predicted to resolve {reached * 1e9:.1f} nm; "
+                f"{self.resolution * 1e9:.1f} nm less a margin of {100 * self.margin:g} % is wanted"
             ),
         )
 

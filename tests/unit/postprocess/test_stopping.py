@@ -42,6 +42,17 @@ def test_films_that_endure_are_not_stopped(dying_film):
     assert [stopped_after(dying_film(seed, UNHURT), DamageWatch()) for seed in range(4)] == [None] * 4
 
 
+def test_maps_that_are_the_same_have_lost_nothing(dying_film):
+    """As where a recorded scan is replayed."""
+    (first,) = dying_film(0).repeats(1)
+    doses = [(n * first.dose_after, (n + 1) * first.dose_after) for n in range(5)]
+    for number in (2, 5):
+        series = RepeatSeries(Repeat(first.transmission, *dose) for dose in doses[:number])
+        verdict = DamageWatch().judge(series)
+        assert not verdict.stop
+        assert "0.0 +- 0.0 % of the phase contrast" in verdict.reason
+
+
 def test_the_reason_names_the_numbers(dying_film):
     signals = [HighAngleSignal(0.02, 1e-4), HighAngleSignal(0.02, 1e-4), HighAngleSignal(0.015, 1e-4)]
     repeats = dying_film(0, 10.0, 0.2).repeats(3)
@@ -50,7 +61,7 @@ def test_the_reason_names_the_numbers(dying_film):
     assert verdict.stop
     assert "of the phase contrast is lost after 84 kGy" in verdict.reason
     assert "25.0 +- 0.6 % of the high-angle signal since the first repeat" in verdict.reason
-    assert "more than 10 % (confidence 100 %, 90 % asked for)" in verdict.reason
+    assert ": more than 10 % at a confidence of 90 %" in verdict.reason
     assert "not surely more than 40 %" in DamageWatch(threshold=0.4).judge(series).reason
 
 
@@ -85,7 +96,7 @@ def test_it_stops_where_the_resolution_is_reached(dying_film):
     reached = predicted_correlation(series).half_period(0.5, PIXEL)
     near, far = (ResolutionReached(resolution=reached * part).judge(series, PIXEL) for part in (1.1, 1.02))
     assert (near.stop, far.stop) == (True, False)
-    assert f"3 repeats is predicted to resolve {reached * 1e9:.1f} nm, as" in near.reason
+    assert f"3 repeats is predicted to resolve {reached * 1e9:.1f} nm; " in near.reason
     assert "less a margin of 5 % is wanted" in far.reason
     assert ResolutionReached(resolution=reached * 1.02, margin=0.0).judge(series, PIXEL).stop
 
