@@ -39,7 +39,8 @@ from ptycho_plugin.simulation.specimens import FILM, Specimen
 from ptycho_plugin.simulation.world import SimulatedWorld
 from ptycho_plugin.trajectory import ConcentricRings
 
-EXPOSURE_S = 0.2
+EXPOSURE_S, PHOTONS = 0.2, 1e6
+"""Of a published frame."""
 FIELD_UM = 3.0
 """Side of the window that is watched, without its margin."""
 INNER = (slice(MARGIN_PX, -MARGIN_PX), slice(MARGIN_PX, -MARGIN_PX))
@@ -60,6 +61,7 @@ def main(
     scans: Annotated[int, typer.Option(help="Seeds of simulated scans that are reconstructed.")] = 3,
     side: Annotated[int, typer.Option(help="Rows of their frames.")] = 64,
     repeats: int = 5,
+    photons: Annotated[float, typer.Option(help="Of a frame.")] = PHOTONS,
     turn_deg: Annotated[float, typer.Option(help="Of the rings, from repeat to repeat.")] = 14.4,
     endure: Annotated[bool, typer.Option("--endure", help="Films that do not die.")] = False,
 ) -> None:
@@ -67,9 +69,9 @@ def main(
     if maps:
         print_table(figure for noise in NOISES for figure in map_figures(maps, noise))
     if scans:
-        table = Table("seed", "repeat", "truly lost, %", "predicted / true resolution", "verdict")
+        table = Table("seed", "repeat", "truly lost, %", "frc_05 predicted / true", "verdict")
         for seed in range(scans):
-            for row in Dying(seed, side, turn_deg, degrades=not endure).rows(repeats):
+            for row in Dying(seed, side, photons, turn_deg, degrades=not endure).rows(repeats):
                 table.add_row(str(seed), *row)
         Console(width=200).print(table)
 
@@ -102,6 +104,7 @@ class Dying:
 
     seed: int
     side: int
+    photons: float
     turn_deg: float
     degrades: bool
 
@@ -110,31 +113,30 @@ class Dying:
         geometry = Geometry.from_wavelength(
             0.2e-9, distance=2.236, detector_pixel=172e-6, frame_side=self.side
         )
-        options = SimulationOptions(seed=self.seed, degrades=self.degrades)
+        options = SimulationOptions(
+            seed=self.seed, degrades=self.degrades, photons_per_second=self.photons / EXPOSURE_S
+        )
         holder = (Specimen(FILM, (0.0, 0.0), OctapodFilm(seed=self.seed + 1)),)
         world = SimulatedWorld(geometry, ZonePlate(), options, holder)
         world.set_shutter(True)
         fresh, series = _truth(world), RepeatSeries()
         for number in range(repeats):
-            series.add(_repeat(world, number, number * self.turn_deg))
+            series.add(self._repeat(world, number))
             lost = 1 - _contrast(_truth(world)) / _contrast(fresh)
             verdict = DamageWatch().judge(series)
             yield str(number + 1), f"{100 * lost:.1f}", _prediction(series, fresh, geometry), _said(verdict)
 
-
-def _repeat(world: SimulatedWorld, number: int, turn_deg: float) -> Repeat:
-    """Scan, reconstruct, and cut the window out."""
-    geometry = world.geometry
-    scan, photons = _scan(world, ConcentricRings(turn_deg=turn_deg))
-    result = reconstruct(scan, RECIPE)
-    offsets_px = scan.positions / geometry.object_pixel
-    window = window_about(
-        result.object, result.positions_px, offsets_px, geometry.frame_side, _half(geometry)
-    )
-    model = DoseModel(energy_eV=geometry.energy_eV)
-    dose = model.gray_per_fluence * PUBLISHED_FLUENCE
-    signal = high_angle_signal(scan.frames, scan.mask, beyond_beam(result.probe), photons)
-    return Repeat(window, number * dose, (number + 1) * dose, signal)
+    def _repeat(self, world: SimulatedWorld, number: int) -> Repeat:
+        """Scan, reconstruct, and cut the window out."""
+        geometry = world.geometry
+        scan, photons = _scan(world, ConcentricRings(turn_deg=number * self.turn_deg))
+        result = reconstruct(scan, RECIPE)
+        corners_px, offsets_px = result.positions_px, scan.positions / geometry.object_pixel
+        window = window_about(result.object, corners_px, offsets_px, geometry.frame_side, _half(geometry))
+        model = DoseModel(energy_eV=geometry.energy_eV)
+        dose = model.gray_per_fluence * PUBLISHED_FLUENCE * self.photons / PHOTONS
+        signal = high_angle_signal(scan.frames, scan.mask, beyond_beam(result.probe), photons)
+        return Repeat(window, number * dose, (number + 1) * dose, signal)
 
 
 def _scan(world: SimulatedWorld, rings: ConcentricRings) -> tuple[PtychoDataset, float]:
@@ -180,8 +182,8 @@ def _prediction(series: RepeatSeries, fresh: NDArray[np.complex64], geometry: Ge
     first = series.repeats[0].transmission
     truth = np.angle(aligned(fresh, first))[INNER]
     rings = predicted_correlation(series), ring_correlation(series.phases.mean(axis=0), truth)
-    predicted, true = (r.half_period(0.8, geometry.object_pixel) * 1e9 for r in rings)
-    return f"{predicted:.1f} / {true:.1f} nm at 0.8"
+    predicted, true = (r.half_period(0.5, geometry.object_pixel) * 1e9 for r in rings)
+    return f"{predicted:.1f} / {true:.1f} nm"
 
 
 def _said(verdict: Verdict) -> str:
