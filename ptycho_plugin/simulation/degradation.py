@@ -124,4 +124,5 @@ class DegradingTransmission:
         pixel, energy_eV = self._geometry.object_pixel, self._geometry.energy_eV
         smaller = self._sample.shrunk(1 - SIZE_LOST * STEP * steps)
         logarithm = np.log(smaller.transmission(self._dose.shape, pixel, energy_eV))
-        return logarithm * (self._logarithms[0].imag.std() / logarithm.imag.std())
+        fresh, left = self._logarithms[0].imag.std(), logarithm.imag.std()
+        return logarithm * (fresh / left) if left > 0 else logarithm

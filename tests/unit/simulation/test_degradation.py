@@ -75,6 +75,13 @@ def test_what_is_far_from_the_probe_stays(geometry):
     assert changed.sum() == 15 * 20
 
 
+def test_an_empty_film_has_nothing_to_lose(geometry):
+    empty = OctapodFilm(density_per_um2=0)
+    film = DegradingTransmission(empty, (SIDE, SIDE), fine_geometry(geometry), np.ones((20, 20)))
+    film.receive(CENTRE, 1.0)
+    np.testing.assert_array_equal(film.transmission, 1)
+
+
 def test_a_repeat_of_the_published_scan_is_a_dose_of_one(geometry):
     """Far from the edges of a field that is exposed evenly, however the photons are spread."""
     illumination = np.zeros((64, 64))
