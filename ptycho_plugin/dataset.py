@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,6 +57,37 @@ class PtychoDataset:
         _check_shapes(self)
         _check_values(self)
 
+    @classmethod
+    def joined(cls, repeats: Sequence[PtychoDataset]) -> PtychoDataset:
+        """Return all frames of some repeats of a region as one scan, with the first one's probe.
+
+        Reconstructed, it is one object that all photons tell of.
+
+        Parameters
+        ----------
+        repeats : sequence of PtychoDataset
+            Of one geometry and one mask, unless each frame has its own; positions in one frame.
+
+        Raises
+        ------
+        InputError
+            If there is none, or geometries or masks differ.
+        """
+        if not repeats:
+            raise InputError("there is no scan to join: give at least one")
+        first = repeats[0]
+        for scan in repeats:
+            _check_same_measurement(scan, first)
+        masks = [scan.mask for scan in repeats]
+        return replace(
+            first,
+            frames=np.concatenate([scan.frames for scan in repeats]),
+            positions=np.concatenate([scan.positions for scan in repeats]),
+            mask=first.mask if first.mask.ndim == 2 else np.concatenate(masks),
+            source=" + ".join(scan.source for scan in repeats),
+            remarks=tuple(dict.fromkeys(remark for scan in repeats for remark in scan.remarks)),
+        )
+
     def __len__(self) -> int:
         return len(self.frames)
 
@@ -81,6 +113,20 @@ class PtychoDataset:
     def with_probe(self, probe: NDArray[np.complex64]) -> PtychoDataset:
         """Return the same scan with another start probe."""
         return replace(self, probe=probe)
+
+
+def _check_same_measurement(scan: PtychoDataset, first: PtychoDataset) -> None:
+    if scan.geometry != first.geometry:
+        raise InputError(
+            f"{scan.source}: its geometry ({scan.geometry}) is not that of {first.source} "
+            f"({first.geometry}): join repeats of one measurement only"
+        )
+    per_frame = (scan.mask.ndim, first.mask.ndim) == (3, 3)
+    if not (per_frame or np.array_equal(scan.mask, first.mask)):
+        raise InputError(
+            f"{scan.source}: its mask is not that of {first.source}: read both with the same mask, "
+            "or give every frame its own"
+        )
 
 
 def _check_shapes(scan: PtychoDataset) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, hypot, pi
+from math import ceil, hypot, pi, radians
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -23,8 +23,8 @@ Micrometres = Annotated[float, Field(json_schema_extra={"units": "um"})]
 class ConcentricRings(CheckedModel):
     """The centre, then ring i of radius ``i * radial_step_um`` with ``i * points_first_ring`` points.
 
-    Points at angles ``2 pi k / (i * points_first_ring)`` are kept inside a rectangle, its
-    bounds included. The default is the published scan: exactly 324 points.
+    Points at angles ``2 pi k / (i * points_first_ring)``, all turned by ``turn_deg``, are kept inside a
+    rectangle, its bounds included. The default is the published scan: exactly 324 points.
     """
 
     kind: Literal["concentric_rings"] = "concentric_rings"
@@ -32,6 +32,9 @@ class ConcentricRings(CheckedModel):
     points_first_ring: Annotated[int, Field(ge=3)] = 5
     height_um: Annotated[float, Field(gt=0, json_schema_extra={"units": "um"})] = 4.0
     width_um: Annotated[float, Field(gt=0, json_schema_extra={"units": "um"})] = 4.0
+    turn_deg: Annotated[float, Field(json_schema_extra={"units": "deg"})] = 0.0
+    """From columns towards rows. Repeats that are turned against each other do not share the artefacts of
+    their points; after ``360 / points_first_ring`` the points come again."""
 
     @model_validator(mode="after")
     def _points_can_be_counted(self) -> Self:
@@ -55,7 +58,7 @@ class ConcentricRings(CheckedModel):
 
     def _ring(self, ring: int) -> NDArray[np.float64]:
         count = ring * self.points_first_ring
-        angles = 2 * pi * np.arange(count) / count
+        angles = 2 * pi * np.arange(count) / count + radians(self.turn_deg)
         return ring * self.radial_step_um * np.stack([np.sin(angles), np.cos(angles)], axis=1)
 
     @property

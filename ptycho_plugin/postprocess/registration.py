@@ -93,6 +93,14 @@ def without_relative_ramp(
     return level.astype(np.complex128, copy=False)
 
 
+def without_plane(phase: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return an unwrapped phase, (row, column), without its mean and its linear ramp, by least squares."""
+    rows, columns = _axes(phase.shape)
+    row_slope, column_slope = _fitted_slopes(phase)
+    level: NDArray[np.float64] = phase - phase.mean()
+    return level - row_slope * rows[:, None] - column_slope * columns
+
+
 def aligned(
     image: NDArray[np.complexfloating], reference: NDArray[np.complexfloating], *, passes: int = 3
 ) -> NDArray[np.complex128]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from ptycho_plugin.dose import illumination_of
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.simulation.options import OpticError
@@ -37,6 +38,8 @@ class Illumination:
 
     def __init__(self, probe: NDArray[np.complex64]) -> None:
         self.side = len(probe)
+        self.intensity = illumination_of(probe[None])
+        """(side, side), float64: where the photon falls."""
         self._spectrum = fft.fft2(probe)
         self._phase_per_pixel = (-2j * pi * fft.fftfreq(self.side)).astype(np.complex64)
 

@@ -86,6 +86,11 @@ class OctapodFilm(CheckedModel):
         per_pod, per_core = (m.log_transmission_per_m(energy_eV) - matrix for m in (CDS, CDSE))
         return np.exp(pixel * (per_pod * pods + per_core * cores)).astype(np.complex64)
 
+    def shrunk(self, size: float) -> Self:
+        """Return the film with octapods of ``size`` times their size, where they were."""
+        lengths = {name: size * getattr(self, name) for name in ("pod_length_nm", "pod_thickness_nm")}
+        return self.model_copy(update=lengths)
+
     def centres_nm(self, field_nm: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
         """Return where the octapods are, ``(octapod, 2)``: worm-like chains in clusters."""
         octapods = round(self.density_per_um2 * float(field_nm.prod()) * 1e-6)

@@ -57,6 +57,8 @@ class SimulationOptions(CheckedModel):
     hot_pixel_counts_per_s: NotNegative = 1e4
     bad_pixels: Annotated[int, Field(ge=0)] = 8
     """Pixels that the camera marks as bad, anywhere on the modules."""
+    degrades: bool = False
+    """Whether the film dies of radiation; at which dose, its seed decides and nobody is told."""
     optic_error: OpticError = OpticError()
     orientation: DetectorOrientation = DetectorOrientation.AS_IS
     position_sign: PositionSign = PositionSign.PROBE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,14 @@ class Transmitter(Protocol):
 
     def transmission(self, shape: tuple[int, int], pixel: float, energy_eV: float) -> NDArray[np.complex64]:
         """Return it, ``(row, column)``, on pixels of a side in metres; the centre at ``shape // 2``."""
+
+
+@runtime_checkable
+class RadiationSensitive(Transmitter, Protocol):
+    """A transmitter that a dose can change."""
+
+    def shrunk(self, size: float) -> Transmitter:
+        """Return the same with features of ``size`` times their size, where they were."""
 
 
 @dataclass(frozen=True, slots=True)

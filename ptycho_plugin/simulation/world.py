@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.dose import DoseModel
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import crop_corner
 from ptycho_plugin.simulation import pilatus
 from ptycho_plugin.simulation.controls import Controls, Exposure, World, check_exposure
+from ptycho_plugin.simulation.degradation import DegradingTransmission, critical_repeats, repeats_per_photon
 from ptycho_plugin.simulation.diffraction import (
     OVERSAMPLING,
     downsample,
@@ -24,7 +26,14 @@ from ptycho_plugin.simulation.diffraction import (
 )
 from ptycho_plugin.simulation.options import SimulationOptions
 from ptycho_plugin.simulation.source import DriftingFlux, source_points_um
-from ptycho_plugin.simulation.specimens import EMPTY, EMPTY_PLACE_UM, HOLDER, Specimen, Truth
+from ptycho_plugin.simulation.specimens import (
+    EMPTY,
+    EMPTY_PLACE_UM,
+    HOLDER,
+    RadiationSensitive,
+    Specimen,
+    Truth,
+)
 from ptycho_plugin.trajectory import typical_step
 
 __all__ = ["Exposure", "RecordedWorld", "SimulatedWorld", "World"]
@@ -35,6 +44,8 @@ NOMINAL_PHOTONS = 1e6
 """For which the background's mean is stated."""
 SHUTTER_STREAM = 1
 """Of random numbers: a shutter's jitter leaves the frames' noise as it is."""
+DEGRADATION_STREAM = 2
+"""Of random numbers: what a sample endures leaves the frames' noise as it is."""
 JITTER_SAMPLES = 4
 """Places of the probe during one exposure."""
 NOTHING = np.ones((1, 1), np.complex64)
@@ -69,6 +80,7 @@ class SimulatedWorld(Controls):
         self.places = {specimen.name: specimen.place_um for specimen in holder} | {EMPTY: EMPTY_PLACE_UM}
         self._specimens = {specimen.name: specimen for specimen in holder}
         self._transmissions: dict[str, NDArray[np.complex64]] = {}
+        self._degrading: dict[str, DegradingTransmission] = {}
         self._fine = fine_geometry(geometry)
         self._illumination = zone_plate_illumination(optic, options.optic_error, geometry)
         self._camera = pilatus.Pilatus2M(
@@ -77,6 +89,7 @@ class SimulatedWorld(Controls):
         self._rng = np.random.default_rng(options.seed)
         self._flux = DriftingFlux(options, self._rng)
         self._shutter_rng = np.random.default_rng((options.seed, SHUTTER_STREAM))
+        self._critical_repeats = critical_repeats(np.random.default_rng((options.seed, DEGRADATION_STREAM)))
         self._detected = options.detection.efficiency(geometry.energy_eV)
         self._source = source_points_um(options.source_fwhm_nm, optic.outermost_zone * 1e9)
         self._photons_on_sample = 0.0
@@ -92,9 +105,8 @@ class SimulatedWorld(Controls):
             if self._open and not open:
                 timing = self.options.shutter
                 closing_s = max(0.0, self._shutter_rng.normal(timing.closing_lag_s, timing.jitter_s))
-                name, _ = self._in_beam(self._pair("stage")[None])
                 passed = self._flux.per_second * closing_s * self._attenuator_transmission
-                self._photons_on_sample += passed if name else 0.0
+                self._bring(passed, *self._in_beam(self._pair("stage")[None]))
             super().set_shutter(open)
 
     def expose(self, exposure_s: float) -> Exposure:
@@ -115,13 +127,13 @@ class SimulatedWorld(Controls):
             stage_um = self._stage_during_exposure()
             photons = self._flux.photons(exposure_s) * self._attenuator_transmission * self._open
             name, on_specimen_um = self._in_beam(stage_um)
-            self._photons_on_sample += photons if name else 0.0
             frame = self._frame(self._pattern(name, on_specimen_um), photons, exposure_s)
+            self._bring(photons, name, on_specimen_um)
             row, column = stage_um.mean(axis=0)
             return Exposure(frame, (float(row), float(column)), self._monitor(photons))
 
     def truth(self, name: str) -> Truth:
-        """Return what a perfect reconstruction of a specimen would be.
+        """Return what a perfect reconstruction of a specimen, as it is now, would be.
 
         Raises
         ------
@@ -134,6 +146,15 @@ class SimulatedWorld(Controls):
             fine = self._transmission(name)
         corner = -(len(fine) // 2) * self._fine.object_pixel
         return Truth(downsample(fine), self.geometry.object_pixel, (corner, corner))
+
+    def _bring(self, photons: float, name: str | None, on_specimen_um: NDArray[np.float64]) -> None:
+        """Bring photons onto a specimen, if one is in the beam, where its probe is on average."""
+        if name is None:
+            return
+        self._photons_on_sample += photons
+        if self.options.degrades and isinstance(self._specimens[name].sample, RadiationSensitive):
+            centre_px = self._to_px(on_specimen_um.mean(axis=0), self._transmission(name).shape)
+            self._degrading[name].receive(centre_px, photons)
 
     def _stage_during_exposure(self) -> NDArray[np.float64]:
         """Return the true stage positions ``(sample, 2)``, in micrometres at moments of one exposure."""
@@ -156,8 +177,7 @@ class SimulatedWorld(Controls):
         """Return the expected pattern of one photon: an incoherent sum over source and motion."""
         transmission = NOTHING if name is None else self._transmission(name)
         source_um, weights = self._source
-        probe_um = (on_specimen_um[:, None] + source_um).reshape(-1, 2)
-        centres = np.array(transmission.shape) // 2 + probe_um / (self._fine.object_pixel / M_PER_UM)
+        centres = self._to_px((on_specimen_um[:, None] + source_um).reshape(-1, 2), transmission.shape)
         shares = np.tile(weights, len(on_specimen_um)).astype(np.float32) / len(on_specimen_um)
         pattern = np.zeros((self._fine.frame_side,) * 2, np.float32)
         for centre, share in zip(centres, shares, strict=True):
@@ -174,12 +194,23 @@ class SimulatedWorld(Controls):
 
     def _transmission(self, name: str) -> NDArray[np.complex64]:
         if name not in self._transmissions:
-            pixel = self._fine.object_pixel
-            unit = 2 * OVERSAMPLING
-            side = unit * round(self.options.field_um * M_PER_UM / pixel / unit)
-            sample = self._specimens[name].sample
-            self._transmissions[name] = sample.transmission((side, side), pixel, self.geometry.energy_eV)
+            self._transmissions[name] = self._mounted(name)
         return self._transmissions[name]
+
+    def _mounted(self, name: str) -> NDArray[np.complex64]:
+        """Return the transmission of a specimen's field, which changes in its place if it degrades."""
+        unit = 2 * OVERSAMPLING
+        side = unit * round(self.options.field_um * M_PER_UM / self._fine.object_pixel / unit)
+        sample, pixel, energy_eV = self._specimens[name].sample, self._fine.object_pixel, self._fine.energy_eV
+        if not (self.options.degrades and isinstance(sample, RadiationSensitive)):
+            return sample.transmission((side, side), pixel, energy_eV)
+        dose = repeats_per_photon(self._illumination.intensity, pixel, DoseModel(energy_eV=energy_eV))
+        degrading = DegradingTransmission(sample, (side, side), self._fine, dose / self._critical_repeats)
+        self._degrading[name] = degrading
+        return degrading.transmission
+
+    def _to_px(self, on_specimen_um: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+        return np.array(shape) // 2 + on_specimen_um / (self._fine.object_pixel / M_PER_UM)
 
     def _monitor(self, photons: float) -> float:
         expected = photons * self.options.monitor_counts_per_photon

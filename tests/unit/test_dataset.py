@@ -69,3 +69,46 @@ def test_a_scan_prints_on_one_line():
         "<PtychoDataset from scan.h5, 3 frames of 8 x 8, 6200 eV, with start probe>"
     )
     assert "without start probe" in repr(scan(probe=None))
+
+
+def test_joined_repeats_are_one_scan_with_the_first_probe():
+    first = scan(source="A1", remarks=("dim",))
+    again = scan(
+        frames=np.full((2, 8, 8), 2), positions=np.ones((2, 2)), source="A2", remarks=("dim", "late")
+    )
+    joined = PtychoDataset.joined([first, again.with_probe(2 * first.probe)])
+    np.testing.assert_array_equal(joined.frames[:, 0, 0], [1, 1, 1, 2, 2])
+    np.testing.assert_array_equal(joined.positions[:, 0], [0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(joined.probe, first.probe)
+    assert (joined.source, joined.remarks) == ("A1 + A2", ("dim", "late"))
+
+
+def test_masks_of_frames_are_joined_with_them():
+    mask = np.ones((3, 8, 8), bool)
+    mask[1, 0, 0] = False
+    assert PtychoDataset.joined([scan(), scan()]).mask.shape == (8, 8)
+    joined = PtychoDataset.joined([scan(mask=mask), scan(mask=mask)])
+    np.testing.assert_array_equal(joined.mask[:, 0, 0], [True, False, True] * 2)
+
+
+FARTHER = GEOMETRY.model_copy(update={"distance": 2.1})
+OTHER_MASK = np.ones((8, 8), bool)
+OTHER_MASK[1, 1] = False
+
+
+@pytest.mark.parametrize(
+    ("repeats", "message"),
+    [
+        ([], "no scan to join"),
+        (
+            [{}, {"geometry": GEOMETRY.model_copy(update={"distance": 2.1})}],
+            "B: its geometry .* join repeats",
+        ),
+        ([{}, {"mask": OTHER_MASK}], "B: its mask is not that of A"),
+        ([{}, {"mask": np.ones((3, 8, 8), bool)}], "B: its mask is not that of A"),
+    ],
+)
+def test_scans_of_different_measurements_are_not_joined(repeats, message):
+    scans = [scan(source=name, **changes) for name, changes in zip("AB", repeats, strict=False)]
+    with pytest.raises(InputError, match=message):
+        PtychoDataset.joined(scans)

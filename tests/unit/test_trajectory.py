@@ -53,6 +53,22 @@ def test_points_fill_the_rectangle_without_repeating(step, first, height, width)
     assert len(np.unique(points.round(6), axis=0)) == len(points)
 
 
+@given(turn=st.floats(-90, 90))
+def test_turned_rings_are_the_points_turned(turn):
+    """Within the circle that no bound cuts, and about as many beyond it."""
+    still, turned = (ConcentricRings(turn_deg=angle).offsets_um() for angle in (0, turn))
+    inner = [points[np.hypot(*points.T) < 1.99] for points in (still, turned)]
+    waves = [points @ np.array([1j, 1]) for points in inner]
+    np.testing.assert_allclose(waves[1], waves[0] * np.exp(1j * np.radians(turn)), atol=1e-12)
+    assert len(turned) == pytest.approx(324, abs=8)
+
+
+def test_rings_turned_by_one_point_of_the_first_are_themselves():
+    still, turned = (ConcentricRings(turn_deg=angle).offsets_um() for angle in (0, 72))
+    first, again = (points[np.lexsort(points.round(6).T)] for points in (still, turned))
+    np.testing.assert_allclose(first, again, atol=1e-9)
+
+
 def test_step_is_the_larger_of_ring_and_arc_distance():
     assert ConcentricRings().step_um == pytest.approx(0.2 * 2 * np.pi / 5)
     assert ConcentricRings(points_first_ring=9).step_um == pytest.approx(0.2)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import affine_transform
 
+from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
@@ -56,6 +57,18 @@ def test_the_error_falls_with_the_noise(simulate, phase_error, photons, limit):
     """0.033, 0.087 and 0.264: ten times the photons leave a third of the error."""
     scan = simulate(photons=photons)
     assert phase_error(reconstruct(scan.dataset(), RECIPE), scan) < limit
+
+
+def test_the_joint_map_of_repeats_is_better_than_each(known_scan, phase_error):
+    """Four times the photons: half the error, 0.041 to 0.044 against 0.074 to 0.090 with five seeds."""
+    expected = known_scan.frames / 100
+    repeats = [
+        known_scan.dataset(frames=np.random.default_rng(seed).poisson(expected).astype(np.int32))
+        for seed in range(4)
+    ]
+    single = min(phase_error(reconstruct(repeat, RECIPE), known_scan) for repeat in repeats[:2])
+    joint = phase_error(reconstruct(PtychoDataset.joined(repeats), RECIPE), known_scan)
+    assert joint < 0.7 * single
 
 
 HIDDEN = {

@@ -1,0 +1,147 @@
+"""When a series stops, and that it does not stop for nothing."""
+
+from dataclasses import replace
+from math import ceil, log
+
+import numpy as np
+import pytest
+
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.postprocess.frc import ring_correlation
+from ptycho_plugin.postprocess.repeats import HighAngleSignal, Repeat, RepeatSeries
+from ptycho_plugin.postprocess.stopping import DamageWatch, ResolutionReached, predicted_correlation
+from ptycho_plugin.simulation.dying_film import GEOMETRY
+
+PIXEL = GEOMETRY.object_pixel
+LONGEST = 8
+"""Repeats: the most enduring film has lost a tenth after 6.3."""
+UNHURT = 1e9
+
+
+def stopped_after(film, watch):
+    """Number of the repeat after which a watch stops a series, None if it does not."""
+    series = RepeatSeries()
+    for repeat in film.repeats(LONGEST):
+        series.add(repeat)
+        if watch.judge(series).stop:
+            return len(series)
+    return None
+
+
+def test_twenty_dying_films_are_stopped_in_time_and_not_before(dying_film):
+    """Noise as in maps of the published scan, or a little more: none false, none missed."""
+    films = [dying_film(seed, noise=0.25) for seed in range(20)]
+    stops = [stopped_after(film, DamageWatch()) for film in films]
+    tenth_lost = [ceil(-log(0.9) * film.critical_repeats) for film in films]
+    false = [stop for stop, lost in zip(stops, tenth_lost, strict=True) if stop is not None and stop < lost]
+    missed = [stop for stop, lost in zip(stops, tenth_lost, strict=True) if stop is None or stop > lost + 1]
+    assert (false, missed) == ([], [])
+
+
+def test_films_that_endure_are_not_stopped(dying_film):
+    assert [stopped_after(dying_film(seed, UNHURT), DamageWatch()) for seed in range(4)] == [None] * 4
+
+
+def test_maps_that_are_the_same_have_lost_nothing(dying_film):
+    """As where a recorded scan is replayed."""
+    (first,) = dying_film(0).repeats(1)
+    doses = [(n * first.dose_after, (n + 1) * first.dose_after) for n in range(5)]
+    for number in (2, 5):
+        series = RepeatSeries(Repeat(first.transmission, *dose) for dose in doses[:number])
+        verdict = DamageWatch().judge(series)
+        assert not verdict.stop
+        assert "0.0 +- 0.0 % of the phase contrast" in verdict.reason
+
+
+def test_the_reason_names_the_numbers(dying_film):
+    signals = [HighAngleSignal(0.02, 1e-4), HighAngleSignal(0.02, 1e-4), HighAngleSignal(0.015, 1e-4)]
+    repeats = dying_film(0, 10.0, 0.2).repeats(3)
+    series = RepeatSeries(replace(r, high_angle=h) for r, h in zip(repeats, signals, strict=True))
+    verdict = DamageWatch().judge(series)
+    assert verdict.stop
+    assert "of the phase contrast is lost after 84 kGy" in verdict.reason
+    assert "25.0 +- 0.6 % of the high-angle signal since the first repeat" in verdict.reason
+    assert ": more than 10 % at a confidence of 90 %" in verdict.reason
+    assert "not surely more than 40 %" in DamageWatch(threshold=0.4).judge(series).reason
+
+
+def test_a_surer_watch_waits_longer(dying_film):
+    stops = [stopped_after(dying_film(4, 30.0, 0.8), DamageWatch(confidence=c)) for c in (0.5, 0.999)]
+    assert stops[1] is None or stops[0] < stops[1]
+
+
+@pytest.mark.parametrize(
+    "judge", [DamageWatch().judge, lambda s: ResolutionReached(resolution=1).judge(s, 1)]
+)
+def test_nothing_is_told_of_one_repeat(dying_film, judge):
+    verdict = judge(dying_film(0).series(1))
+    assert not verdict.stop
+    assert "before the second repeat" in verdict.reason
+
+
+def test_the_prediction_is_what_the_truth_says(dying_film):
+    """Over ten films without damage: 3 to 8 % coarser, as noise of rings makes them cross early."""
+    films = [dying_film(seed, UNHURT, 1.0) for seed in range(10)]
+    ratios = [
+        predicted_correlation(series).half_period(0.5, PIXEL)
+        / ring_correlation(series.phases.mean(axis=0), film.truth()).half_period(0.5, PIXEL)
+        for film in films
+        for series in [film.series(3)]
+    ]
+    assert 0.97 < np.mean(ratios) < 1.12
+
+
+def test_it_stops_where_the_resolution_is_reached(dying_film):
+    series = dying_film(0, UNHURT, 1.0).series(3)
+    reached = predicted_correlation(series).half_period(0.5, PIXEL)
+    near, far = (ResolutionReached(resolution=reached * part).judge(series, PIXEL) for part in (1.1, 1.02))
+    assert (near.stop, far.stop) == (True, False)
+    assert f"3 repeats is predicted to resolve {reached * 1e9:.1f} nm; " in near.reason
+    assert "less a margin of 5 % is wanted" in far.reason
+    assert ResolutionReached(resolution=reached * 1.02, margin=0.0).judge(series, PIXEL).stop
+
+
+def test_more_repeats_resolve_more(dying_film):
+    reached = [
+        np.mean(
+            [
+                predicted_correlation(dying_film(seed, UNHURT, 1.5).series(n)).half_period(0.5, PIXEL)
+                for seed in range(4)
+            ]
+        )
+        for n in (2, 6)
+    ]
+    assert reached[1] < 0.95 * reached[0]
+
+
+def test_half_bit_asks_for_its_own_threshold(dying_film):
+    series = dying_film(0, UNHURT, 1.0).series(2)
+    rings = predicted_correlation(series)
+    reached = rings.half_period(np.sqrt(rings.half_bit()), PIXEL)
+    criterion = ResolutionReached(resolution=1.06 * reached, criterion="half_bit")
+    assert criterion.judge(series, PIXEL).stop
+
+
+def test_what_repeats_share_flatters_them(dying_film):
+    """The same artefact in every map correlates, and is not the sample: turn the rings."""
+    film = dying_film(0, UNHURT, 1.0)
+    rng = np.random.default_rng(0)
+
+    def flattery(turned):
+        artefacts = rng.normal(size=(3, *next(film.repeats(1)).transmission.shape))
+        artefacts = artefacts if turned else artefacts[:1].repeat(3, axis=0)
+        maps = [
+            Repeat(r.transmission * np.exp(0.02j * artefact), r.dose_before, r.dose_after)
+            for r, artefact in zip(film.repeats(3), artefacts, strict=True)
+        ]
+        series = RepeatSeries(maps)
+        truth = ring_correlation(series.phases.mean(axis=0), film.truth()).half_period(0.5, PIXEL)
+        return predicted_correlation(series).half_period(0.5, PIXEL) / truth
+
+    assert flattery(turned=False) < 0.95 < flattery(turned=True)
+
+
+@pytest.mark.parametrize("changes", [{"threshold": 0.0}, {"threshold": 1.0}, {"confidence": 0.3}])
+def test_a_watch_that_cannot_be_is_refused(changes):
+    with pytest.raises(InputError, match="DamageWatch"):
+        DamageWatch(**changes)
