@@ -97,9 +97,6 @@ class DifferenceMap:
         self._illumination += illumination
         self._blocks.extend(blocks)
 
-    def frames_moved(self) -> None:
-        """Do nothing: what frames tell of object and probe is added up anew in every iteration."""
-
     @property
     def judged(self) -> Estimate:
         """What the last step's error is of."""

@@ -215,7 +215,6 @@ class Reconstruction:
             self._recorded(error, self.options.first_engine, first.judged, frames)
             if self._refines_early:
                 self._frame_refinement().find_positions(first.estimate, self._model)
-                first.frames_moved()
         return error
 
     def finish(self, report: Report | None = None) -> Result:
@@ -247,10 +246,11 @@ class Reconstruction:
 
     @property
     def _refines_early(self) -> bool:
-        """Whether positions are unknown, all frames there, the probe updated, the object still free."""
+        """Whether the map can bring frames home: all are there, the probe updated, the object still free."""
         updates = self._done - self.options.probe_update_starts
         return (
             self.options.position_tolerance > 0
+            and isinstance(self._engine, DifferenceMap)
             and self._recipe_from is not None
             and 0 < updates <= EARLY_REFINEMENTS
         )

@@ -84,10 +84,6 @@ class LeastSquares:
         self._blocks.extend(blocks)
         self._batches = []
 
-    def frames_moved(self) -> None:
-        """Follow frames whose positions were refined: batches hold copies, of neighbours."""
-        self._batches = []
-
     def step(self, *, update_probe: bool) -> float:
         """Take one iteration, in which every batch has its turn.
 

@@ -1,7 +1,6 @@
 """Steps are as long as fits best; the truth is found, soon, on any machine and in any order of frames."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -225,13 +224,3 @@ def test_what_is_not_finite_is_told_and_what_was_judged_is_kept(known_scan, bloc
     assert np.isnan(engine.step(update_probe=True))
     assert np.isfinite(good.object).all()
     assert np.isfinite(good.probe).all()
-
-
-def test_batches_follow_frames_that_moved(simulate, blocks_of):
-    scan = simulate(subpixel=True)
-    engine, blocks = engine_on(scan, blocks_of)
-    moving, moved = engine_on(replace(scan, positions_px=scan.positions_px + 0.4), blocks_of)
-    for block, there in zip(moved, blocks, strict=True):
-        block.corners[...], block.shifts[...] = there.corners, there.shifts
-    moving.frames_moved()
-    assert run(moving, 2) == run(engine, 2)
