@@ -29,8 +29,8 @@ from ptycho_plugin.postprocess.repeats import (
     window_about,
 )
 from ptycho_plugin.postprocess.stopping import DamageWatch, Verdict, predicted_correlation
-from ptycho_plugin.reconstruction.driver import reconstruct
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
 from ptycho_plugin.simulation.degradation import PUBLISHED_FLUENCE
 from ptycho_plugin.simulation.dying_film import DyingFilm
 from ptycho_plugin.simulation.octapods import OctapodFilm
