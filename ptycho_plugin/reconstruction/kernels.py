@@ -181,7 +181,7 @@ def multiply(waves: Waves, factors: Waves) -> None:
 
 
 @kernel
-def move(waves: Waves, factors: Waves) -> None:
+def multiply_separable(waves: Waves, factors: Waves) -> None:
     """Multiply waves in place, each frame's with its own factors ``(frame, 2, side)`` of rows and columns."""
     frames, modes, side, _ = waves.shape
     psi, f = _pairs(waves), _pairs(factors)

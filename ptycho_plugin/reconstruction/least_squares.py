@@ -19,18 +19,19 @@ knows little.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_plugin.reconstruction.batches import Batch, Window, compact_batches
+from ptycho_plugin.reconstruction.batches import Batch, compact_batches
 from ptycho_plugin.reconstruction.blocks import Block
 from ptycho_plugin.reconstruction.estimate import Estimate, Totals, inner
 from ptycho_plugin.reconstruction.forward import ForwardModel, Sums
 from ptycho_plugin.reconstruction.machine import Array, namespace_of
+from ptycho_plugin.reconstruction.plain import windows
 
 FRAMES_PER_BATCH = 20
 """Fewer mend the slow structure sooner, more the fine one."""
@@ -138,7 +139,7 @@ class LeastSquares:
         total = xp.zeros_like(xp.real(self.estimate.object[0, ...]))
         for batch in self._batches:
             window = total[batch.window]
-            for patch in _patches(batch.corners, light.shape[-1]):
+            for patch in windows(batch.corners, light.shape[-1]):
                 window[patch] += light
         return total
 
@@ -229,7 +230,7 @@ def step_lengths(
     weighted = Estimate(direction.object * sums.illumination, direction.probe * sums.transmission)
     product = (xp.conj(direction.object) * estimate.object)[0, ...]
     patches = xp.zeros_like(estimate.probe[0, ...])
-    for patch in _patches(corners, estimate.side):
+    for patch in windows(corners, estimate.side):
         patches += product[patch]
     both = inner(estimate.probe, direction.probe * patches)
     equations = [
@@ -241,8 +242,3 @@ def step_lengths(
     known = [inner(wanted.object, direction.object), inner(wanted.probe, direction.probe)]
     lengths = np.linalg.lstsq(np.array(equations), np.array(known), rcond=RESOLVED)[0]
     return float(lengths[0]), float(lengths[1])
-
-
-def _patches(corners: NDArray[np.int64], side: int) -> Iterator[Window]:
-    for top, left in corners.tolist():
-        yield slice(top, top + side), slice(left, left + side)

@@ -63,7 +63,7 @@ class Plain:
         """Multiply waves in place, each with the same factors."""
         waves *= factors
 
-    def move(self, waves: Array, factors: Array) -> None:
+    def multiply_separable(self, waves: Array, factors: Array) -> None:
         """Multiply waves in place, each frame's with its own factors of rows and columns."""
         waves *= _factors(factors)
 
@@ -110,7 +110,7 @@ class Plain:
         seen = xp.sum(xp.conj(probes) * waves, axis=1)
         light = xp.sum(_squared(probes, xp), axis=1)
         # One after the other: to scatter them all at once would be atomic additions, in no fixed order.
-        for j, window in enumerate(_windows(corners, side)):
+        for j, window in enumerate(windows(corners, side)):
             overlap[window] += seen[j, ...]
             illumination[window] += light[min(j, light.shape[0] - 1), ...]
 
@@ -196,6 +196,7 @@ def _squared(waves: Array, xp: Any) -> Array:
     return xp.real(waves) ** 2 + xp.imag(waves) ** 2
 
 
-def _windows(corners: Corners, side: int) -> Iterator[tuple[slice, slice]]:
+def windows(corners: Corners, side: int) -> Iterator[tuple[slice, slice]]:
+    """Yield rows and columns of the patches ``(side, side)`` that begin at some pixels."""
     for top, left in corners.tolist():
         yield slice(top, top + side), slice(left, left + side)

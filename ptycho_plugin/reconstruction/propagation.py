@@ -92,7 +92,7 @@ class NearField:
     def _filtered(self, waves: Array, factors: Array, phases: Array | None) -> Array:
         self._machine.primitives.multiply(self._machine.fourier(waves), factors)
         if phases is not None:
-            self._machine.primitives.move(waves, phases)
+            self._machine.primitives.multiply_separable(waves, phases)
         return self._machine.inverse_fourier(waves)
 
     def _phases(self, shifts: Array, sign: int) -> Array:

@@ -74,7 +74,7 @@ def test_large_errors_are_found_and_the_object_with_them(known_scan, phase_error
 
 @pytest.mark.parametrize(("corner", "error_px"), [(0, 7), (9, -7)])
 def test_a_stray_at_the_rim_is_found_by_what_others_know(known_scan, monkeypatch, corner, error_px):
-    """Its own likelihood prefers it where the object has grown around it."""
+    """Its own likelihood prefers it where the object has grown around it: on this scan, not on every one."""
     pixel, moved_px = known_scan.geometry.object_pixel, known_scan.positions_px.copy()
     moved_px[corner, 1] += error_px
     dataset = known_scan.dataset(positions=moved_px * pixel)

@@ -92,7 +92,7 @@ ARGUMENTS = {
         np.zeros((c.frames, 2)),
     ],
     "multiply": lambda c: [c.exits(), c.waves(c.side, c.side)],
-    "move": lambda c: [c.exits(), c.shifts()],
+    "multiply_separable": lambda c: [c.exits(), c.shifts()],
     "exit_waves": lambda c: [c.probes(), c.object(), c.corners, c.exits()],
     "reflect": lambda c: [c.probes(), c.object(), c.corners, c.exits(), c.exits()],
     "modulus": lambda c: [c.far(), c.amplitudes(), c.noise_power()],
