@@ -11,6 +11,7 @@ import numpy as np
 
 from ptycho_plugin.dose import DoseModel, Grid, fluence_map, illumination_of
 from ptycho_plugin.errors import InputError
+from ptycho_plugin.geometry import M_PER_UM
 from ptycho_plugin.materials import PMMA
 from ptycho_plugin.orientation import crop_window
 from ptycho_plugin.plans.planned_scan import PlannedScan
@@ -26,7 +27,6 @@ LARGEST_CENTRE_SHIFT_PX = 1.0
 LEAST_COUNTS = 1.0
 """In the brightest pixel: what counts less in every exposure shows nothing."""
 BYTES_PER_PIXEL = 4
-M_PER_UM = 1e-6
 TIMES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 DOSES_KGY = ((1e3, "MGy"), (1.0, "kGy"), (1e-3, "Gy"))
 

@@ -14,6 +14,8 @@ from ptycho_plugin.checked_model import CheckedModel
 
 PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M = constants.h * constants.c / constants.e
 """Photon energy times wavelength, h c / e, in eV m."""
+M_PER_UM = 1e-6
+"""Stages speak of micrometres."""
 
 ENERGY_RANGE_EV = (100.0, 1e6)
 WAVELENGTH_RANGE = (

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.geometry import M_PER_UM
 from ptycho_plugin.io.checks import mask_marks
 from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.orientation import crop_window
-
-METRES_PER_MICROMETRE = 1e-6
 
 
 class Measurement:
@@ -83,4 +82,4 @@ def planned_positions(metadata: ScanMetadata) -> NDArray[np.float64]:
 
 
 def _probe_positions(metadata: ScanMetadata, stage_um: ArrayLike) -> NDArray[np.float64]:
-    return metadata.position_sign.to_probe_positions(stage_um) * METRES_PER_MICROMETRE
+    return metadata.position_sign.to_probe_positions(stage_um) * M_PER_UM

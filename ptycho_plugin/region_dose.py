@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.dose import DoseModel, Grid, fluence_map, illumination_of
+from ptycho_plugin.geometry import M_PER_UM
 from ptycho_plugin.ledger import Budget, Exposures, Region
 from ptycho_plugin.materials import Material
 from ptycho_plugin.orientation import PositionSign
 
-M_PER_UM = 1e-6
 ANY_DENSITY = 1000.0
 """In kg/m3: at the surface it does not matter."""
 

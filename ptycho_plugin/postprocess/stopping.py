@@ -11,11 +11,10 @@ import numpy as np
 from pydantic import Field
 
 from ptycho_plugin.checked_model import CheckedModel
+from ptycho_plugin.dose import GY_PER_KGY
 from ptycho_plugin.postprocess.damage import contrast_loss
 from ptycho_plugin.postprocess.frc import RingCorrelation, ring_correlation
 from ptycho_plugin.postprocess.repeats import RepeatSeries
-
-GY_PER_KGY = 1e3
 
 
 @dataclass(frozen=True, slots=True)

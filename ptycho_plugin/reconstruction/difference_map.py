@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from ptycho_plugin.reconstruction.blocks import Block
-from ptycho_plugin.reconstruction.estimate import Estimate, Totals, inner
+from ptycho_plugin.reconstruction.estimate import Estimate, Totals, inner, relative_distance
 from ptycho_plugin.reconstruction.forward import ForwardModel
 from ptycho_plugin.reconstruction.machine import Array
 
@@ -214,9 +214,9 @@ class DifferenceMap:
                 power += block.power
             return distance, power
 
-        distances, powers = zip(*machine.for_each_share(move, self._blocks), strict=True)
+        shares = machine.for_each_share(move, self._blocks)
         self._overlap[...], self._illumination[...] = self._object_sums.total()
-        return float((sum(distances) / sum(powers)) ** 0.5)
+        return relative_distance(shares)
 
     def _cleared(self, share: int) -> list[Array]:
         """Return the sums of a share of the work, of the one slice, set to zero."""

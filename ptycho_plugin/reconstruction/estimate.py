@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -110,3 +110,9 @@ def inner(a: Array, b: Array) -> float:
     real = xp.real(a) * xp.real(b)
     real += xp.imag(a) * xp.imag(b)
     return float(xp.sum(real, dtype=xp.float64))
+
+
+def relative_distance(shares: Sequence[tuple[float, float]]) -> float:
+    """Return the root of summed squared distances over the summed power, of shares ``(distance, power)``."""
+    distances, powers = zip(*shares, strict=True)
+    return float((sum(distances) / sum(powers)) ** 0.5)

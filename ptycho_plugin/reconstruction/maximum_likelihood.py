@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ptycho_plugin.reconstruction.blocks import Block, frames_of
-from ptycho_plugin.reconstruction.estimate import Estimate, Totals
+from ptycho_plugin.reconstruction.estimate import Estimate, Totals, relative_distance
 from ptycho_plugin.reconstruction.forward import ForwardModel, Sums
 from ptycho_plugin.reconstruction.frame_refinement import FrameRefinement
 from ptycho_plugin.reconstruction.machine import Array, Machine
@@ -158,7 +158,7 @@ class MaximumLikelihood:
                 power += block.power
             return distance, power
 
-        distances, powers = zip(*machine.for_each_share(collect, self._blocks), strict=True)
+        shares = machine.for_each_share(collect, self._blocks)
         sums = Sums(*self._sums.total())
         steepest = Estimate(+sums.object, self._support * forward.summed_probe(sums.probe), slopes)
         if self._smoothness:
@@ -169,7 +169,7 @@ class MaximumLikelihood:
             steepest.probe / _with_floor(sums.transmission, machine),
             slopes if self._refinement is None else self._refinement.preconditioned(slopes),
         )
-        return Gradient(steepest, preconditioned, (sum(distances) / sum(powers)) ** 0.5)
+        return Gradient(steepest, preconditioned, relative_distance(shares))
 
     def _conjugate(self, gradient: Gradient) -> Estimate:
         """Return the Polak-Ribiere direction, or steepest descent where that would not descend."""
@@ -241,8 +241,7 @@ def residual_of(
             power += block.power
         return distance, power
 
-    distances, powers = zip(*forward.machine.for_each_share(compare, blocks), strict=True)
-    return float((sum(distances) / sum(powers)) ** 0.5)
+    return relative_distance(forward.machine.for_each_share(compare, blocks))
 
 
 def _with_floor(weight: Array, machine: Machine) -> Array:

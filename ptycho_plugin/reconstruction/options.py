@@ -35,7 +35,7 @@ class ReconstructionOptions(CheckedModel):
     by d, rms; 0 expects nothing. It belongs to the sample, and tells where photons are few."""
     estimate_background: bool = False
     """Whether every pixel may have counts besides the diffraction (scatter, dark counts), as many as the
-    darkest part of a frame has on average; the difference map, which gains nothing from it, ignores it."""
+    darkest part of a frame has on average; the engine before the maximum likelihood ignores it."""
     overlap_tolerance: Annotated[float, Field(gt=0)] = 0.05
     """Passes over object and probe in one difference-map iteration end when the probe changes by less
     than this share of its norm."""

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.dose import DoseModel
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.geometry import M_PER_UM, Geometry
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import crop_corner
 from ptycho_plugin.simulation import pilatus
@@ -39,7 +39,6 @@ from ptycho_plugin.trajectory import typical_step
 __all__ = ["Exposure", "RecordedWorld", "SimulatedWorld", "World"]
 
 UM_PER_NM = 1e-3
-M_PER_UM = 1e-6
 NOMINAL_PHOTONS = 1e6
 """For which the background's mean is stated."""
 SHUTTER_STREAM = 1

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from ptycho_plugin.geometry import Geometry
-from ptycho_plugin.measurement import METRES_PER_MICROMETRE
+from ptycho_plugin.geometry import M_PER_UM, Geometry
 from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign, crop_window
@@ -60,7 +59,7 @@ class SmallScan:
         rng = np.random.default_rng(7)
         planned = self.metadata.trajectory.offsets_um() + np.array(self.metadata.centre_um)
         probe_um = self.metadata.position_sign.to_probe_positions(planned)
-        pixel_um = GEOMETRY.object_pixel / METRES_PER_MICROMETRE
+        pixel_um = GEOMETRY.object_pixel / M_PER_UM
         # Measured places differ from the planned ones, and lie on the pixel grid.
         corners = np.round((probe_um + rng.normal(0, 0.02, planned.shape)) / pixel_um).astype(int)
         self.stage_um = self.metadata.position_sign.to_probe_positions(corners * pixel_um)

@@ -8,7 +8,7 @@ import pytest
 
 from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.errors import InputError, PublishingError
-from ptycho_plugin.measurement import METRES_PER_MICROMETRE
+from ptycho_plugin.geometry import M_PER_UM
 from ptycho_plugin.metadata import StoredProbe
 from ptycho_plugin.orientation import DetectorOrientation, crop_window
 from ptycho_plugin.publishing.calibrations import CalibrationStore
@@ -36,7 +36,7 @@ def test_a_scan_comes_back_from_tiled_alone(
     valid = orientation.to_scattering(mask[rows, columns]) & (expected >= 0)
     np.testing.assert_array_equal(np.broadcast_to(dataset.mask, valid.shape), valid)
     assert not valid.all()
-    np.testing.assert_allclose(dataset.positions, -scan.stage_um * METRES_PER_MICROMETRE)
+    np.testing.assert_allclose(dataset.positions, -scan.stage_um * M_PER_UM)
     assert dataset.probe is not None
     np.testing.assert_allclose(dataset.probe, scan.metadata.probe.probe(dataset.geometry, 1e5))
 
