@@ -147,7 +147,7 @@ def _scan(world: SimulatedWorld, rings: ConcentricRings) -> tuple[PtychoDataset,
         world.move("stage_row", row)
         world.move("stage_column", column)
         exposure = world.expose(EXPOSURE_S)
-        frames.append(exposure.frame[crop])
+        frames.append(exposure.frame[crop].copy())  # not a view, which keeps the whole frame
         counts += exposure.monitor_counts
     stack = np.stack(frames)
     scan = PtychoDataset(
