@@ -81,5 +81,10 @@ def planned_positions(metadata: ScanMetadata) -> NDArray[np.float64]:
     return _probe_positions(metadata, metadata.trajectory.offsets_um() + np.array(metadata.centre_um))
 
 
+def planned_centre(metadata: ScanMetadata) -> NDArray[np.float64]:
+    """Return where the trajectory's centre is, ``(2,)`` in metres on the object."""
+    return _probe_positions(metadata, metadata.centre_um)
+
+
 def _probe_positions(metadata: ScanMetadata, stage_um: ArrayLike) -> NDArray[np.float64]:
     return metadata.position_sign.to_probe_positions(stage_um) * M_PER_UM

@@ -105,6 +105,28 @@ class ResolutionReached(CheckedModel):
         )
 
 
+class StopCriteria(CheckedModel):
+    """When a region has had enough; a criterion that is None is not asked."""
+
+    damage: DamageWatch | None = DamageWatch()
+    resolution: ResolutionReached | None = None
+
+    def judge(self, series: RepeatSeries, pixel: float) -> Verdict:
+        """Ask both, and stop if either says so; the reason is that of all that say so, or else of all.
+
+        Parameters
+        ----------
+        series : RepeatSeries
+        pixel : float
+            Of its maps, in metres.
+        """
+        verdicts = [self.damage.judge(series)] if self.damage else []
+        verdicts += [self.resolution.judge(series, pixel)] if self.resolution else []
+        stop = any(verdict.stop for verdict in verdicts)
+        reasons = [verdict.reason for verdict in verdicts if verdict.stop or not stop]
+        return Verdict(stop=stop, reason="; ".join(dict.fromkeys(reasons)) or "no criterion was given")
+
+
 def predicted_correlation(series: RepeatSeries) -> RingCorrelation:
     """Return the correlation that the average of a series has with the truth, from that of its pairs.
 

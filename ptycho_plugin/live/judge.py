@@ -1,0 +1,172 @@
+"""The process that judges between two repeats whether a region has had enough.
+
+``python -m ptycho_plugin.live.judge --tiled URI --data FOLDER`` reads one `Question` as JSON from
+standard input, and writes one JSON object to standard output: ``stop`` and ``reason``, or ``error``.
+The API key is in the variable ``TILED_API_KEY``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from ptycho_plugin.checked_model import CheckedModel, refusal
+from ptycho_plugin.dataset import PtychoDataset
+from ptycho_plugin.errors import InputError, PtychoError
+from ptycho_plugin.io.repeat_file import read_repeat, write_repeat
+from ptycho_plugin.live.frame_files import FrameFiles
+from ptycho_plugin.live.intake import Intake
+from ptycho_plugin.live.spool import SpoolReader
+from ptycho_plugin.measurement import planned_centre, planned_positions
+from ptycho_plugin.metadata import ScanMetadata
+from ptycho_plugin.postprocess.registration import MARGIN_PX
+from ptycho_plugin.postprocess.repeats import (
+    Repeat,
+    RepeatSeries,
+    beyond_beam,
+    high_angle_signal,
+    window_about,
+)
+from ptycho_plugin.postprocess.stopping import StopCriteria, Verdict
+from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
+from ptycho_plugin.publishing.connection import connect
+from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.whole_scan import reconstruct
+
+logger = logging.getLogger(__name__)
+
+MAP_NAME = "repeat.h5"
+"""In the spool folder of a repeat's first run."""
+WELL_LIT = 0.75
+"""Part of a scan's shorter side that is looked at: beyond, the illumination is thin."""
+RECIPE = ReconstructionOptions(
+    difference_map_iterations=0,
+    least_squares_iterations=40,
+    maximum_likelihood_iterations=20,
+    probe_update_starts=0,
+)
+"""One for all repeats, so that what it gets wrong is alike in all."""
+
+
+class MeasuredRepeat(CheckedModel):
+    """Where a repeat's exposures are, and what the ledger says of its dose."""
+
+    runs: Annotated[tuple[Path, ...], Field(min_length=1)]
+    """Folders of its runs in the spool: several, if it was interrupted."""
+    dose_before: float
+    """Of the region when the repeat began, in Gy."""
+    dose_after: float
+
+
+class Question(CheckedModel):
+    """Whether a region has had enough."""
+
+    repeats: Annotated[tuple[MeasuredRepeat, ...], Field(min_length=1)]
+    """All of the region so far, in order."""
+    criteria: StopCriteria
+    recipe: ReconstructionOptions = RECIPE
+
+
+def judge(question: Question, data: Path, client: Any) -> Verdict:
+    """Reconstruct the repeats that have no map yet, and judge them all.
+
+    Parameters
+    ----------
+    question : Question
+    data : path
+        The folder whose frame files may be read.
+    client : tiled client
+        Of the tree's root; it holds probe and mask.
+
+    Raises
+    ------
+    PtychoError
+        If a repeat has no exposures, or they cannot be read or reconstructed.
+    """
+    series = RepeatSeries()
+    for measured in question.repeats:
+        kept = measured.runs[0] / MAP_NAME
+        if not kept.exists():
+            write_repeat(kept, _reconstructed(measured, series, question.recipe, data, client))
+        series.add(read_repeat(kept))
+    return question.criteria.judge(series, _scan(question.repeats[0].runs[0]).geometry.object_pixel)
+
+
+def _reconstructed(
+    measured: MeasuredRepeat, series: RepeatSeries, recipe: ReconstructionOptions, data: Path, client: Any
+) -> Repeat:
+    """Return a repeat's map, cut to the window of those before, and its scattering beyond the beam."""
+    store = CalibrationStore(client)
+    exposures, scan = _exposures(measured, data, store)
+    probe, _ = start_probe(store, scan)
+    result = reconstruct(exposures.with_probe(probe), recipe)
+    from_centre_px = (exposures.positions - planned_centre(scan)) / scan.geometry.object_pixel
+    half = len(series.repeats[0].transmission) // 2 if series.repeats else _half(scan)
+    window = window_about(result.object, result.positions_px, from_centre_px, scan.geometry.frame_side, half)
+    photons = measured.dose_after - measured.dose_before  # in a unit of its own, the same for all repeats
+    signal = high_angle_signal(exposures.frames, exposures.mask, beyond_beam(result.probe), photons)
+    return Repeat(window, measured.dose_before, measured.dose_after, signal)
+
+
+def _exposures(
+    measured: MeasuredRepeat, data: Path, store: CalibrationStore
+) -> tuple[PtychoDataset, ScanMetadata]:
+    """Return all exposures of a repeat as one scan, and what its first run says of it."""
+    parts: list[PtychoDataset] = []
+    with FrameFiles(data) as files:
+        intakes = [Intake(folder, files, store, _tell) for folder in measured.runs]
+        for intake in intakes:
+            parts += filter(None, (intake.take(), *intake.take_late()))
+    if not parts:
+        raise InputError(f"{measured.runs[0]} holds no exposure: nothing can be said of this repeat")
+    return PtychoDataset.joined(parts), intakes[0].run.scan
+
+
+def _scan(folder: Path) -> ScanMetadata:
+    """Return what a run says of its scan, from its spool."""
+    name, document = next(SpoolReader(folder).read(), ("", {}))
+    if name != "start":
+        raise InputError(f"{folder} does not begin with a start document: name the folder of a run")
+    return ScanMetadata.from_start(document)
+
+
+def _half(scan: ScanMetadata) -> int:
+    """Return half the side, in pixels, of the window that all repeats of a scan are compared in."""
+    extent = np.ptp(planned_positions(scan), axis=0).min()
+    return round(WELL_LIT * extent / scan.geometry.object_pixel / 2) + MARGIN_PX
+
+
+def _tell(*, warning: str | None = None, **_: Any) -> None:
+    if warning:
+        logger.warning("%s", warning)
+
+
+def main() -> int:
+    """Answer one question; return the exit status."""
+    parser = argparse.ArgumentParser(description="Judge a region between two repeats.")
+    parser.add_argument("--tiled", required=True, help="address of the Tiled tree")
+    parser.add_argument("--data", required=True, type=Path, help="folder of the frames' files")
+    arguments = parser.parse_args()
+    try:
+        question = Question.model_validate_json(sys.stdin.read())
+        with redirect_stdout(sys.stderr):
+            answer = asdict(judge(question, arguments.data, connect(arguments.tiled)))
+    except ValidationError as error:
+        answer = {"error": refusal(Question.__name__, error, Question.model_fields)}
+    except (PtychoError, OSError) as error:
+        answer = {"error": str(error)}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return int("error" in answer)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
