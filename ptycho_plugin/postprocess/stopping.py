@@ -8,13 +8,23 @@ from statistics import NormalDist
 from typing import Annotated, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
+from scipy.ndimage import gaussian_filter1d
+from scipy.special import ndtr
 
 from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.dose import GY_PER_KGY
 from ptycho_plugin.postprocess.damage import contrast_loss
-from ptycho_plugin.postprocess.frc import RingCorrelation, ring_correlation
+from ptycho_plugin.postprocess.frc import FIRST_RING, RingCorrelation, ring_correlation
 from ptycho_plugin.postprocess.repeats import RepeatSeries
+
+SMOOTHING_RINGS = 1.0
+"""Standard deviation of the weights of neighbouring rings."""
+NEIGHBOURS = 2 * np.sqrt(np.pi) * SMOOTHING_RINGS
+"""Independent rings in such a mean: the inverse of the sum of its squared weights."""
+SMALLEST = 1e-6
+"""Correlation that is told from none, and from one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ class DamageWatch(CheckedModel):
 
 
 class ResolutionReached(CheckedModel):
-    """Stops a series whose averaged map is predicted to have the wanted resolution.
+    """Stops a series whose averaged map surely has the wanted resolution.
 
     Repeats share probe and, unless they are turned (`ConcentricRings.turn_deg`), positions: artefacts
     that they have in common correlate as if they were sample.
@@ -78,8 +88,8 @@ class ResolutionReached(CheckedModel):
     """Half period, in metres."""
     criterion: Literal["frc_05", "half_bit"] = "frc_05"
     """Where the correlation with the truth falls below 0.5, or below the root of the half-bit threshold."""
-    margin: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """By how much finer than wanted the prediction must be, for what repeats share."""
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.8
+    """With which no ring up to the wanted frequency lies below that."""
 
     def judge(self, series: RepeatSeries, pixel: float) -> Verdict:
         """Say whether a series goes on.
@@ -92,15 +102,14 @@ class ResolutionReached(CheckedModel):
         """
         if len(series) < 2:
             return Verdict(stop=False, reason="no resolution can be told before the second repeat")
-        rings = predicted_correlation(series)
-        threshold = 0.5 if self.criterion == "frc_05" else np.sqrt(rings.half_bit())
-        reached = rings.half_period(threshold, pixel)
-        stop = reached <= self.resolution * (1 - self.margin)
+        predicted = predicted_correlation(series)
+        threshold = 0.5 if self.criterion == "frc_05" else np.sqrt(predicted.rings.half_bit())
+        reached = predicted.half_period(threshold, pixel, self.confidence)
         return Verdict(
-            stop=stop,
+            stop=reached <= self.resolution,
             reason=(
-                f"the average of {len(series)} repeats is predicted to resolve {reached * 1e9:.1f} nm; "
-                f"{self.resolution * 1e9:.1f} nm less a margin of {100 * self.margin:g} % is wanted"
+                f"the average of {len(series)} repeats resolves {reached * 1e9:.1f} nm at a confidence of "
+                f"{100 * self.confidence:g} %, and {self.resolution * 1e9:.1f} nm are wanted"
             ),
         )
 
@@ -127,19 +136,75 @@ class StopCriteria(CheckedModel):
         return Verdict(stop=stop, reason="; ".join(dict.fromkeys(reasons)) or "no criterion was given")
 
 
-def predicted_correlation(series: RepeatSeries) -> RingCorrelation:
+@dataclass(frozen=True, slots=True)
+class PredictedCorrelation:
+    """What correlation an average of repeats has with the truth, and how surely.
+
+    Parameters
+    ----------
+    rings : RingCorrelation
+    sigma : ndarray, (ring,), float64
+        Standard uncertainty: of the prediction, and of what noise will make of the ring.
+    """
+
+    rings: RingCorrelation
+    sigma: NDArray[np.float64]
+
+    def half_period(self, threshold: ArrayLike, pixel: float, confidence: float = 0.5) -> float:
+        """Return the resolution that the average has with a probability of at least ``confidence``.
+
+        A resolution is where a correlation *first* falls below the threshold. The probability that it
+        has not done so is that of every ring so far, each by a normal distribution of its own.
+
+        Parameters
+        ----------
+        threshold : array_like, () or (ring,)
+        pixel : float
+            Side of a map's pixel.
+        confidence : float
+            0.5 gives the median.
+
+        Returns
+        -------
+        float
+            As `RingCorrelation.half_period`.
+        """
+        above = self.rings.correlation - np.broadcast_to(threshold, self.sigma.shape)
+        holds = np.asarray(ndtr(above / self.sigma), np.float64)
+        holds[:FIRST_RING] = 1.0
+        so_far = np.cumprod(holds, dtype=np.float64)
+        return replace(self.rings, correlation=so_far).half_period(confidence, pixel)
+
+
+def predicted_correlation(series: RepeatSeries) -> PredictedCorrelation:
     """Return the correlation that the average of a series has with the truth, from that of its pairs.
+
+    The pairs' correlation is smoothed over neighbouring rings, whose noise is much larger than what a
+    sample changes from one to the next.
 
     Notes
     -----
     The pairs' mean r gives n r / (1 + (n - 1) r) for two independent averages of n (Spearman and Brown;
     2 r / (1 + r) for two) and its root with the truth: Rosenthal and Henderson, Journal of Molecular
-    Biology 333, 721 (2003), equations 12 and 13.
+    Biology 333, 721 (2003), equations 12 and 13. A ring of m pixels has a correlation of c within
+    (1 - c^2) / sqrt(m), and of n repeats n (n - 1) / 2 pairs tell of it, as if they were independent.
     """
     pairs = [ring_correlation(first, second) for first, second in series.pairs()]
-    n = len(series)
-    r = np.clip(np.mean([rings.correlation for rings in pairs], axis=0), 0.0, 1.0)
-    return replace(pairs[0], correlation=np.sqrt(n * r / (1 + (n - 1) * r)))
+    n, pixels = len(series), pairs[0].pixels
+    looked_at = _over_neighbours(pixels)
+    r = _over_neighbours(pixels * np.mean([rings.correlation for rings in pairs], axis=0)) / looked_at
+    r = np.clip(r, SMALLEST, 1 - SMALLEST)
+    c = np.sqrt(n * r / (1 + (n - 1) * r))
+    of_pairs = (1 - r**2) / np.sqrt(len(pairs) * looked_at * NEIGHBOURS)
+    slope = n / (2 * c * (1 + (n - 1) * r) ** 2)
+    sigma = np.hypot(slope * of_pairs, (1 - c**2) / np.sqrt(pixels))
+    return PredictedCorrelation(replace(pairs[0], correlation=c), sigma)
+
+
+def _over_neighbours(of_rings: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return the mean of each ring and its neighbours."""
+    smooth: NDArray[np.float64] = gaussian_filter1d(of_rings.astype(np.float64), SMOOTHING_RINGS)
+    return smooth
 
 
 def _high_angle_loss(series: RepeatSeries) -> str:
