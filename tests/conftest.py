@@ -30,6 +30,16 @@ def shared_data() -> Path:
 @pytest.fixture
 def engine() -> Iterator[RunEngine]:
     """A RunEngine whose thread has ended when the test has."""
+    yield from _run_engine()
+
+
+@pytest.fixture(scope="module")
+def module_engine() -> Iterator[RunEngine]:
+    """One for the fixtures of a module."""
+    yield from _run_engine()
+
+
+def _run_engine() -> Iterator[RunEngine]:
     engine = RunEngine({})
     yield engine
     if engine.state != "idle":
