@@ -50,6 +50,7 @@ def done(delivered: Delivered) -> Entry:
         "open_s": delivered.open_s,
         "photons": delivered.photons,
         "photons_uncertainty": delivered.photons_uncertainty,
+        "recorded": delivered.recorded,
     }
 
 

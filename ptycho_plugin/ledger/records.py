@@ -162,6 +162,8 @@ class Delivered(CheckedModel):
         its error.
     start_um, end_um : (float, float), optional
         As measured; both left out, as intended; the end alone, where nothing moved.
+    recorded : bool
+        Whether its event was saved; the dose of a lost one is spent all the same.
     """
 
     opened: AwareDatetime
@@ -171,6 +173,7 @@ class Delivered(CheckedModel):
     photons_uncertainty: Annotated[float, Field(ge=0)]
     start_um: Position | None = None
     end_um: Position | None = None
+    recorded: bool = True
 
     @model_validator(mode="after")
     def _closes_after_it_opens(self) -> Self:
