@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 
 from ptycho_plugin.errors import LedgerError
 from ptycho_plugin.ledger.clock import utc
@@ -12,6 +13,7 @@ from ptycho_plugin.ledger.entries import named
 from ptycho_plugin.ledger.records import Kind, Region
 from ptycho_plugin.ledger.samples import current_mounting
 from ptycho_plugin.ledger.scan import End, Scan, ScanProgress, ScanRun
+from ptycho_plugin.ledger.series import series_of
 
 SAME_REPEAT = """
     SELECT :run_uid UNION
@@ -127,6 +129,17 @@ class Scans:
         """Return why a region is closed, or None if it is open."""
         with self._database.snapshot() as connection:
             return _closed(connection, region)
+
+    def series(self, regions: Sequence[Region]) -> str:
+        """Return the uid of the series that regions are measured in; a region stays in its first one.
+
+        Raises
+        ------
+        LedgerError
+            Also if they are in several.
+        """
+        with self._database.transaction() as connection:
+            return series_of(connection, regions)
 
     def _switch(self, region: Region, what: str, reason: str, run_uid: str | None) -> None:
         if not reason:

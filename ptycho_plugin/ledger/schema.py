@@ -124,7 +124,16 @@ RUNS_AND_ENDS = (
     "ALTER TABLE outcomes ADD COLUMN recorded INTEGER NOT NULL DEFAULT 1",
 )
 
-VERSIONS = (FIRST_VERSION, RUNS_AND_ENDS)
+SERIES = (
+    """
+    CREATE TABLE series (
+        region INTEGER PRIMARY KEY REFERENCES regions,
+        uid TEXT NOT NULL,              -- of all the regions that are measured together
+        joined_utc TEXT NOT NULL
+    )""",
+)
+
+VERSIONS = (FIRST_VERSION, RUNS_AND_ENDS, SERIES)
 
 COUNTED = """
     CREATE TEMP VIEW counted AS
