@@ -121,11 +121,9 @@ class Bookkeeper:
         self, points_um: NDArray[np.float64], exposure_s: float, calibration: FluxCalibration
     ) -> MsgGenerator[None]:
         """Raise why a scan of the piezo stage, where the coarse stage stands, may not be begun."""
-        timing = self._beamline.shutter_timing
-        transmission = yield from _value(self._beamline.attenuator)
         coarse_um = yield from self._with_coarse(0.0, 0.0)
         last = self._photons_per_s or calibration.photons_per_s
-        photons = last * transmission * timing.open_s(timing.commanded_s(exposure_s))
+        photons = yield from photons_expected(self._beamline, last, exposure_s)
         self._account.update()
         self._account.check_scan(points_um + coarse_um, photons)
 
@@ -222,6 +220,13 @@ class Bookkeeper:
         coarse_y = yield from _value(self._beamline.coarse.y)
         coarse_x = yield from _value(self._beamline.coarse.x)
         return y + coarse_y, x + coarse_x
+
+
+def photons_expected(beamline: Beamline, photons_per_s: float, exposure_s: float) -> MsgGenerator[float]:
+    """Return the photons that an exposure brings to the sample, at an unattenuated flux, as things stand."""
+    timing = beamline.shutter_timing
+    transmission = yield from _value(beamline.attenuator)
+    return photons_per_s * transmission * timing.open_s(timing.commanded_s(exposure_s))
 
 
 def _reading(readable: Readable[Any]) -> MsgGenerator[dict[str, Any]]:
