@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from ptycho_plugin.errors import LedgerError
 from ptycho_plugin.ledger.clock import utc
@@ -98,7 +100,13 @@ class Scans:
                 {"run_uid": runs[0].uid},
             ).fetchall()
             self._check_none_under_way_elsewhere(rows)
-            return _progress(runs, rows, _end(connection, region, "complete", kind, repeat))
+            (before,) = connection.execute(
+                "SELECT mounting FROM runs WHERE uid = ?", (runs[0].uid,)
+            ).fetchone()
+            return replace(
+                _progress(runs, rows, _end(connection, region, "complete", kind, repeat)),
+                remounted=before != current_mounting(connection, region.sample).key,
+            )
 
     def complete(
         self, region: Region, repeat: int, kind: Kind = "scan", *, run_uid: str | None = None
@@ -256,7 +264,8 @@ def _progress(runs: tuple[ScanRun, ...], rows: list[sqlite3.Row], end: End | Non
     sorted_out: dict[str, list[int]] = {name: [] for name in ("done", "lost", "uncertain", "left")}
     for point in range(len(runs[0].scan.points_um)):
         sorted_out[_standing(found.get(point, set()))].append(point)
-    return ScanProgress(runs=runs, **{name: tuple(points) for name, points in sorted_out.items()}, end=end)
+    standing: Any = {name: tuple(points) for name, points in sorted_out.items()}
+    return ScanProgress(runs=runs, end=end, **standing)
 
 
 def _standing(statuses: set[str]) -> str:
