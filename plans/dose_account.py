@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.dose import GY_PER_KGY
 from ptycho_plugin.errors import DoseRefusal
-from ptycho_plugin.ledger import Delivered, Exposures, Intent, Ledger, Region
+from ptycho_plugin.ledger import Budget, Delivered, Exposures, Intent, Ledger, Region
 from ptycho_plugin.ledger.rigid import Position, RigidTransform
 from ptycho_plugin.region_dose import RegionDose
 
 
 @dataclass(frozen=True, slots=True)
-class _OnStage:
+class RegionOnStage:
     """A region's dose, where it lies on the stage now."""
 
     region: Region
@@ -31,26 +31,38 @@ class _OnStage:
         here, centre = self.transform.to_sample(stage_um), self.region.centre_um
         return here[0] - centre[0], here[1] - centre[1]
 
+    def edge_um(self) -> list[Position]:
+        """Return where the middles of the region's four sides lie on the stage."""
+        (row, column), reach = self.region.centre_um, self.region.reach_um
+        sides = ((row - reach, column), (row + reach, column), (row, column - reach), (row, column + reach))
+        return [self.transform.to_stage(side) for side in sides]
+
     def add(self, stage_um: Position, photons: float) -> None:
         """Add an exposure."""
         self.dose.add(self.from_centre_um(stage_um), photons)
 
     def check_scan(self, points_um: NDArray[np.float64], photons: float) -> None:
         """Raise `DoseRefusal` for a scan that leaves the region or cannot end within the budget."""
-        places = np.array([self.from_centre_um((row, column)) for row, column in points_um.tolist()])
-        farthest, budget = float(np.abs(places).max()), self.dose.budget
+        farthest, budget = float(np.abs(self._places(points_um)).max()), self.dose.budget
         if farthest > self.region.reach_um:
             raise DoseRefusal(
                 f"the scan goes {farthest:.2f} um from the centre of {self.region}, which reaches "
                 f"{self.region.reach_um:g} um: bring the region into the beam, or scan a smaller field"
             )
-        peak = self.dose.peak_with(places, photons)
+        peak = self.peak_with(points_um, photons)
         if peak > budget.dose:
             raise DoseRefusal(
                 f"the scan would take {self.region} to {peak / GY_PER_KGY:.4g} kGy, from "
                 f"{self.dose.peak / GY_PER_KGY:.4g} kGy so far, and {budget.dose / GY_PER_KGY:.4g} kGy in "
                 f"{budget.material} are allowed: expose shorter, attenuate, or set another budget"
             )
+
+    def peak_with(self, points_um: NDArray[np.float64], photons: float) -> float:
+        """Return the largest dose, in Gy, with so many photons more at each stage position (point, 2)."""
+        return self.dose.peak_with(self._places(points_um), photons)
+
+    def _places(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array([self.from_centre_um((row, column)) for row, column in points_um.tolist()])
 
     def check(self, intent: Intent) -> None:
         """Raise `DoseRefusal` for an exposure that would go over the budget."""
@@ -65,6 +77,29 @@ class _OnStage:
                 f"{self.dose.budget.material}: {so_far} so far, up to {more} by this exposure, {budget} "
                 "allowed; expose elsewhere, or set another budget"
             )
+
+
+def region_on_stage(
+    beamline: Beamline,
+    transform: RigidTransform,
+    region: Region,
+    budget: Budget,
+    exposures: Exposures,
+    probe: NDArray[np.complexfloating],
+    electron_range: float,
+) -> RegionOnStage:
+    """Return the dose of a region with its exposures so far, where it lies on a beamline's stage."""
+    dose = RegionDose(
+        region,
+        budget,
+        exposures,
+        probe=probe,
+        pixel=beamline.geometry.object_pixel,
+        energy_eV=beamline.geometry.energy_eV,
+        electron_range=electron_range,
+        position_sign=beamline.position_sign,
+    )
+    return RegionOnStage(region, dose, transform)
 
 
 class DoseAccount:
@@ -101,7 +136,7 @@ class DoseAccount:
         self._probe = probe
         self._electron_range = electron_range
         self._run_uid = ""
-        self._region: _OnStage | None = None
+        self._region: RegionOnStage | None = None
 
     def update(self) -> dict[str, Any]:
         """Read the ledger anew, as a run begins, and return what its start document says of it.
@@ -117,19 +152,11 @@ class DoseAccount:
         region = self._target
         transform = self._ledger.samples.mounting(region.sample).located()
         budget, exposures = self._ledger.samples.budget(region), self._ledger.exposures(region)
-        so_far = RegionDose(
-            region,
-            budget,
-            exposures,
-            probe=self._probe,
-            pixel=self._beamline.geometry.object_pixel,
-            energy_eV=self._beamline.geometry.energy_eV,
-            electron_range=self._electron_range,
-            position_sign=self._beamline.position_sign,
+        self._region = region_on_stage(
+            self._beamline, transform, region, budget, exposures, self._probe, self._electron_range
         )
-        self._region = _OnStage(region, so_far, transform)
         dose = {
-            "peak_Gy": so_far.peak,
+            "peak_Gy": self._region.dose.peak,
             "budget_Gy": budget.dose,
             "material": budget.material,
             "electron_range_m": self._electron_range,
@@ -156,12 +183,22 @@ class DoseAccount:
         if self._region is not None:
             self._region.check_scan(points_um, photons)
 
+    def edge_um(self) -> list[Position]:
+        """Return stage positions in the middles of the region's four sides; none without a region."""
+        return [] if self._region is None else self._region.edge_um()
+
     def begin_run(self, run_uid: str) -> None:
         """Say of which run the exposures to come are."""
         self._run_uid = run_uid
 
-    def intend(self, intent: Intent) -> int:
+    def intend(self, intent: Intent, *, again: bool = False) -> int:
         """Write that an exposure is about to be made, and return its key: then the shutter may open.
+
+        Parameters
+        ----------
+        intent : Intent
+        again : bool
+            As for `Ledger.intend`.
 
         Raises
         ------
@@ -172,7 +209,7 @@ class DoseAccount:
         """
         if self._region is not None:
             self._region.check(intent)
-        return self._ledger.intend(intent)
+        return self._ledger.intend(intent, again=again)
 
     def confirm(self, key: int, delivered: Delivered) -> None:
         """Write what an exposure was; it says where."""

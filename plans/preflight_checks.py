@@ -174,7 +174,7 @@ def dose(scan: PlannedScan) -> Finding:
         material=scan.sample.material if scan.sample else PMMA, energy_eV=scan.geometry.energy_eV
     )
     illumination, pixel = illumination_of(scan.probe), scan.geometry.object_pixel
-    places = np.stack([scan.points_um, scan.points_um], axis=1) * M_PER_UM
+    places = np.stack([scan.exposed_um, scan.exposed_um], axis=1) * M_PER_UM
     try:
         grid = Grid.covering(places, illumination.shape, pixel, model.reach)
     except InputError as error:
@@ -182,7 +182,7 @@ def dose(scan: PlannedScan) -> Finding:
     photons = np.full(len(places), scan.photons_on_sample)
     value = model.surface_dose(fluence_map(illumination, places, photons, grid), pixel).max() * 1e-3
     sentence = (
-        f"the largest dose is about {_in_unit(value, DOSES_KGY)} in {model.material.name}, "
+        f"the largest dose is about {in_unit(value, DOSES_KGY)} in {model.material.name}, "
         f"where electrons travel {model.electron_range * 1e6:g} um"
     )
     return Finding("dose", float(value), "kGy", sentence)
@@ -190,17 +190,17 @@ def dose(scan: PlannedScan) -> Finding:
 
 def duration(scan: PlannedScan) -> Finding:
     """Report how long exposures and readout take; moves take longer."""
-    points = len(scan.points_um)
+    points = len(scan.exposed_um)
     value = points * (scan.exposure_s + scan.detector.readout_s)
-    sentence = f"exposures and readout alone of {points} points take {_in_unit(value, TIMES)}"
+    sentence = f"exposures and readout alone of {points} points take {in_unit(value, TIMES)}"
     return Finding("duration", value, "s", sentence)
 
 
 def data_volume(scan: PlannedScan) -> Finding:
     """Estimate what the frames take on disk at most."""
     rows, columns = scan.frame_shape
-    value = len(scan.points_um) * rows * columns * BYTES_PER_PIXEL * 1e-9
-    sentence = f"{len(scan.points_um)} frames of {rows} x {columns} px are {value:.2f} GB before compression"
+    value = len(scan.exposed_um) * rows * columns * BYTES_PER_PIXEL * 1e-9
+    sentence = f"{len(scan.exposed_um)} frames of {rows} x {columns} px are {value:.2f} GB before compression"
     return Finding("data_volume", value, "GB", sentence)
 
 
@@ -232,7 +232,7 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _in_unit(value: float, units: tuple[tuple[float, str], ...]) -> str:
+def in_unit(value: float, units: tuple[tuple[float, str], ...]) -> str:
     """Return a value in the first unit of which it is at least one, else in the last."""
     factor, unit = next((pair for pair in units if value >= pair[0]), units[-1])
     return f"{value / factor:.3g} {unit}"

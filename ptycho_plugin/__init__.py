@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ptycho_plugin.reconstruction.options import ReconstructionOptions
     from ptycho_plugin.reconstruction.orientation_search import find_orientation
     from ptycho_plugin.reconstruction.whole_scan import reconstruct
+    from ptycho_plugin.region_matrix import RegionMatrix
     from ptycho_plugin.trajectory import ConcentricRings
 
 _HOME = {
@@ -45,6 +46,7 @@ _HOME = {
     "LocalTiledServer": "publishing.server",
     "PtychoDataset": "dataset",
     "ReconstructionOptions": "reconstruction.options",
+    "RegionMatrix": "region_matrix",
     "Sample": "plans",
     "ZonePlate": "optics",
     "background_frames": "plans",
@@ -72,6 +74,7 @@ __all__ = [
     "LocalTiledServer",
     "PtychoDataset",
     "ReconstructionOptions",
+    "RegionMatrix",
     "Sample",
     "ZonePlate",
     "background_frames",

@@ -18,10 +18,10 @@ from threading import RLock
 from urllib.parse import quote
 
 from ptycho_plugin.errors import LedgerError
-from ptycho_plugin.ledger.schema import SCHEMA
+from ptycho_plugin.ledger.schema import VERSIONS
 
 APPLICATION_ID = int.from_bytes(b"ptyc", "big")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = len(VERSIONS)
 BUSY_TIMEOUT_S = 30.0
 """How long a session waits for another one's transaction, which takes some milliseconds."""
 
@@ -45,7 +45,7 @@ class Database:
     path : Path
         Absolute.
     new : bool
-        Make it; otherwise it must be there.
+        Make it; otherwise it must be there. One of an older version is brought up to date.
 
     Raises
     ------
@@ -103,20 +103,31 @@ class Database:
                 f"the ledger {self.path} has version {version}, this program knows {SCHEMA_VERSION}: "
                 "update ptycho_plugin"
             )
+        if version < SCHEMA_VERSION:
+            self._update()
 
     def _create(self) -> None:
         with self.transaction() as connection:
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 raise LedgerError(f"another session has just created {self.path}: open it")
-            for statement in SCHEMA:
-                connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._add_tables(connection)
         folder = os.open(self.path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # the file's own name in its folder
         finally:
             os.close(folder)
+
+    def _update(self) -> None:
+        with self.transaction() as connection:
+            self._add_tables(connection)
+
+    def _add_tables(self, connection: sqlite3.Connection) -> None:
+        """Add what the file's version lacks; of two sessions that want to, the second finds it done."""
+        for tables in VERSIONS[self._pragma("user_version") :]:
+            for statement in tables:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])

@@ -25,6 +25,7 @@ from ptycho_plugin.ledger.entries import (
 from ptycho_plugin.ledger.exposures import Exposures, from_rows
 from ptycho_plugin.ledger.records import Delivered, Intent, Region
 from ptycho_plugin.ledger.samples import Samples, current_mounting
+from ptycho_plugin.ledger.scans import SAME_REPEAT, Scans, check_open
 from ptycho_plugin.ledger.schema import COUNTED
 from ptycho_plugin.ledger.session import SessionLock, is_alive, remove_left_locks
 
@@ -48,6 +49,8 @@ class Ledger:
     ----------
     samples : Samples
         Samples, their mountings and regions, and the regions' budgets.
+    scans : Scans
+        What the runs of a region's repeats were to expose, and what has come to an end.
 
     Raises
     ------
@@ -78,6 +81,7 @@ class Ledger:
                 )
             self._opened = opened.pop_all()
         self.samples = Samples(self._database)
+        self.scans = Scans(self._database, self._session)
 
     def close(self) -> None:
         """End the session; an exposure of it that is under way becomes uncertain."""
@@ -98,30 +102,35 @@ class Ledger:
         ----------
         intent : Intent
         again : bool
-            Expose a point that was, or may have been, exposed before. Without it, only a point
-            whose earlier exposures were all withdrawn is exposed anew.
+            Expose a point that was, or may have been, exposed before, in this run or another one of
+            its repeat. Without it, only a point is exposed whose earlier exposures were all withdrawn,
+            or ended before the detector was told to expose.
 
         Raises
         ------
         LedgerError
             Also if the monitor is not calibrated for this beam, the exposure lies outside its
-            region, the point has been exposed, or the last exposure of the run in this session is not
-            settled.
+            region, the region is closed, the point has been exposed, or the last exposure of the run
+            in this session is not settled.
         """
         with self._database.transaction() as connection:
             mounting = current_mounting(connection, intent.sample)
             if isinstance(intent.on, Region):
                 check_inside(connection, intent.on, mounting, intent)
+                check_open(connection, intent.on)
             last = connection.execute(
                 "SELECT * FROM counted WHERE run_uid = ? AND status = 'under way' "
                 "AND id = (SELECT max(id) FROM exposures WHERE session = ?)",
                 (intent.run_uid, self._session),
             ).fetchall()
             earlier = connection.execute(
-                "SELECT * FROM counted WHERE run_uid = ? AND point = ? ORDER BY id",
-                (intent.run_uid, intent.point),
+                f"SELECT * FROM counted WHERE run_uid IN ({SAME_REPEAT}) AND point = :point "  # noqa: S608
+                "ORDER BY id",
+                {"run_uid": intent.run_uid, "point": intent.point},
             ).fetchall()
-            check_settled(last + earlier)
+            # An earlier run of this session is over, and what it left is not under way any more.
+            elsewhere = [row for row in earlier if row["session"] != self._session]
+            check_settled([*last, *elsewhere])
             entry = intended(intent, mounting)
             entry |= {"session": self._session, "attempt": next_attempt(earlier, again)}
             return insert(connection, "exposures", entry)

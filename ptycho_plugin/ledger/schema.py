@@ -1,11 +1,14 @@
 """The ledger's tables. Rows are added and stay: what happened to an exposure is a row of its own.
 
+A ledger of version n has the tables of the first n of `VERSIONS`. A new one is made by all of them, an
+older one brought up to date by those that it lacks, and its rows stay as they are.
+
 Times are UTC, ISO 8601 in one width, so that text order is time order. Positions are
 (row, column) of the probe in micrometres: of the stage in ``exposures`` and ``outcomes``, of the
 sample in ``marks`` and ``regions``.
 """
 
-SCHEMA = (
+FIRST_VERSION = (
     """
     CREATE TABLE sessions (
         id INTEGER PRIMARY KEY,
@@ -91,11 +94,54 @@ SCHEMA = (
     )""",
 )
 
+RUNS_AND_ENDS = (
+    """
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY,
+        uid TEXT NOT NULL UNIQUE,
+        session INTEGER NOT NULL REFERENCES sessions,
+        mounting INTEGER NOT NULL REFERENCES mountings,
+        region INTEGER NOT NULL REFERENCES regions,
+        kind TEXT NOT NULL,
+        repeat INTEGER,
+        scan TEXT NOT NULL,             -- a Scan as JSON: every point of it, and how it is exposed
+        points TEXT NOT NULL,           -- numbers of the scan's points that this run is to expose, as JSON
+        begun_utc TEXT NOT NULL
+    )""",
+    "CREATE INDEX runs_of_repeat ON runs (region, kind, repeat)",
+    """
+    CREATE TABLE ends (
+        id INTEGER PRIMARY KEY,
+        region INTEGER NOT NULL REFERENCES regions,
+        kind TEXT, repeat INTEGER,      -- of a complete repeat; a region closes as a whole
+        what TEXT NOT NULL CHECK (what IN ('complete', 'closed', 'reopened')),
+        reason TEXT NOT NULL,
+        run_uid TEXT,
+        ended_utc TEXT NOT NULL
+    )""",
+    "CREATE INDEX ends_of_region ON ends (region)",
+    # Of an exposure that is done; the first version did not ask, and kept whole runs.
+    """
+    ALTER TABLE outcomes ADD COLUMN frame TEXT NOT NULL DEFAULT 'saved'
+        CHECK (frame IN ('saved', 'lost', 'none'))""",
+)
+
+SERIES = (
+    """
+    CREATE TABLE series (
+        region INTEGER PRIMARY KEY REFERENCES regions,
+        uid TEXT NOT NULL,              -- of all the regions that are measured together
+        joined_utc TEXT NOT NULL
+    )""",
+)
+
+VERSIONS = (FIRST_VERSION, RUNS_AND_ENDS, SERIES)
+
 COUNTED = """
     CREATE TEMP VIEW counted AS
     WITH latest AS (
         SELECT e.*, m.sample, m.cosine, m.sine, m.shift_row_um, m.shift_column_um,
-            o.photons, o.photons_uncertainty, o.reason, o.opened_utc, o.closed_utc,
+            o.photons, o.photons_uncertainty, o.frame, o.reason, o.opened_utc, o.closed_utc,
             coalesce(o.open_s, e.open_s) AS opened_s,
             coalesce(o.start_row_um, e.start_row_um) AS row_1,
             coalesce(o.start_column_um, e.start_column_um) AS column_1,
@@ -113,6 +159,7 @@ COUNTED = """
         LEFT JOIN outcomes AS o ON o.exposure = e.id
     )
     SELECT id, session, sample, region, run_uid, point, attempt, kind, repeat, status, reason,
+        CASE status WHEN 'done' THEN frame ELSE '' END AS frame,
         cosine * row_1 - sine * column_1 + shift_row_um AS start_row_um,
         sine * row_1 + cosine * column_1 + shift_column_um AS start_column_um,
         cosine * row_2 - sine * column_2 + shift_row_um AS end_row_um,
