@@ -24,6 +24,8 @@ class RepeatDone:
         Of its runs, in their order: several, if it was interrupted. The last one may still be open.
     dose_before, dose_after : float
         Largest dose in the region, in Gy in its budget's material, when the repeat began and when it ended.
+    photons : float
+        On the sample, in the repeat.
     """
 
     region: Region
@@ -31,6 +33,7 @@ class RepeatDone:
     run_uids: tuple[str, ...]
     dose_before: float
     dose_after: float
+    photons: float
 
 
 StopRule = Callable[[RepeatDone], MsgGenerator[Verdict]]

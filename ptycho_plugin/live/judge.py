@@ -65,6 +65,8 @@ class MeasuredRepeat(CheckedModel):
     dose_before: float
     """Of the region when the repeat began, in Gy."""
     dose_after: float
+    photons: Annotated[float, Field(gt=0)]
+    """On the sample."""
 
 
 class Question(CheckedModel):
@@ -112,8 +114,8 @@ def _reconstructed(
     from_centre_px = (exposures.positions - planned_centre(scan)) / scan.geometry.object_pixel
     half = len(series.repeats[0].transmission) // 2 if series.repeats else _half(scan)
     window = window_about(result.object, result.positions_px, from_centre_px, scan.geometry.frame_side, half)
-    photons = measured.dose_after - measured.dose_before  # in a unit of its own, the same for all repeats
-    signal = high_angle_signal(exposures.frames, exposures.mask, beyond_beam(result.probe), photons)
+    beyond = beyond_beam(result.probe)
+    signal = high_angle_signal(exposures.frames, exposures.mask, beyond, measured.photons)
     return Repeat(window, measured.dose_before, measured.dose_after, signal)
 
 

@@ -65,8 +65,10 @@ def spool(module_engine: RunEngine, frames: Path, tmp_path_factory: pytest.TempP
 def question(spool: Path) -> Iterator[Question]:
     yield Question(
         repeats=(
-            MeasuredRepeat(runs=(spool / "first",), dose_before=0.0, dose_after=1.0),
-            MeasuredRepeat(runs=(spool / "second", spool / "rest"), dose_before=1.0, dose_after=2.5),
+            MeasuredRepeat(runs=(spool / "first",), dose_before=0.0, dose_after=1.0, photons=1e6),
+            MeasuredRepeat(
+                runs=(spool / "second", spool / "rest"), dose_before=1.0, dose_after=2.5, photons=1e6
+            ),
         ),
         criteria=EASY,
         recipe=QUICK,
@@ -97,7 +99,7 @@ def test_a_repeat_that_took_nothing_is_named(
     empty = spool / f"empty-{documents}"
     empty.mkdir()
     (empty / "documents.jsonl").write_text("".join(lines[:documents]))
-    measured = MeasuredRepeat(runs=(empty,), dose_before=0.0, dose_after=1.0)
+    measured = MeasuredRepeat(runs=(empty,), dose_before=0.0, dose_after=1.0, photons=1e6)
     with pytest.raises(InputError, match="holds no exposure"):
         judge(question.model_copy(update={"repeats": (measured,)}), frames, None)
 
