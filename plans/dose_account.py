@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
-from ptycho_plugin.dose import GY_PER_KGY
+from ptycho_plugin.dose import ELECTRON_RANGE, GY_PER_KGY
 from ptycho_plugin.errors import DoseRefusal
 from ptycho_plugin.ledger import Budget, Delivered, Exposures, Intent, Ledger, Region
 from ptycho_plugin.ledger.rigid import Position, RigidTransform
@@ -61,8 +61,14 @@ class RegionOnStage:
         """Return the largest dose, in Gy, with so many photons more at each stage position (point, 2)."""
         return self.dose.peak_with(self._places(points_um), photons)
 
+    def within_reach(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return those of some stage positions (point, 2) whose exposures count as the region's."""
+        chosen = np.abs(self._places(points_um)).max(axis=1, initial=0.0) <= self.region.reach_um
+        return points_um[chosen]
+
     def _places(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.array([self.from_centre_um((row, column)) for row, column in points_um.tolist()])
+        places = [self.from_centre_um((row, column)) for row, column in points_um.tolist()]
+        return np.array(places).reshape(-1, 2)
 
     def check(self, intent: Intent) -> None:
         """Raise `DoseRefusal` for an exposure that would go over the budget."""
@@ -81,14 +87,15 @@ class RegionOnStage:
 
 def region_on_stage(
     beamline: Beamline,
-    transform: RigidTransform,
+    ledger: Ledger,
     region: Region,
     budget: Budget,
     exposures: Exposures,
     probe: NDArray[np.complexfloating],
-    electron_range: float,
+    electron_range: float = ELECTRON_RANGE,
 ) -> RegionOnStage:
-    """Return the dose of a region with its exposures so far, where it lies on a beamline's stage."""
+    """Return the dose of a region after some exposures, where it lies on a beamline's stage now."""
+    transform = ledger.samples.mounting(region.sample).located()
     dose = RegionDose(
         region,
         budget,
@@ -150,10 +157,9 @@ class DoseAccount:
             self._ledger.samples.mounting(self._target)
             return {"sample": self._target}
         region = self._target
-        transform = self._ledger.samples.mounting(region.sample).located()
         budget, exposures = self._ledger.samples.budget(region), self._ledger.exposures(region)
         self._region = region_on_stage(
-            self._beamline, transform, region, budget, exposures, self._probe, self._electron_range
+            self._beamline, self._ledger, region, budget, exposures, self._probe, self._electron_range
         )
         dose = {
             "peak_Gy": self._region.dose.peak,

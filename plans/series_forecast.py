@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
-from ptycho_plugin.dose import ELECTRON_RANGE, GY_PER_KGY
+from ptycho_plugin.dose import GY_PER_KGY
 from ptycho_plugin.errors import DoseRefusal
 from ptycho_plugin.ledger import Budget, Ledger, Region
 from ptycho_plugin.ledger.rigid import Position
@@ -54,18 +54,9 @@ class RegionForecast:
     note: str
 
     @property
-    def row(self) -> tuple[str, ...]:
-        """What a table says of it."""
-        doses = (self.dose_before, self.dose_after, self.budget.dose)
-        return (
-            self.region.area,
-            self.region.name,
-            str(self.repeats),
-            str(self.points),
-            *(_dose(dose) for dose in doses),
-            in_unit(self.seconds, TIMES),
-            self.note,
-        )
+    def is_over(self) -> bool:
+        """Whether it cannot end within its budget."""
+        return self.fit < self.repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +99,7 @@ class SeriesForecast:
 
     def raise_refusal(self) -> None:
         """Raise `DoseRefusal` if a region cannot end within its budget, with what would fit."""
-        over = [region for region in self.regions if region.fit < region.repeats]
+        over = [region for region in self.regions if region.is_over]
         if not over:
             return
         worst = min(over, key=lambda region: region.fit)
@@ -116,9 +107,9 @@ class SeriesForecast:
         fit = f"{worst.fit} of them would fit" if worst.fit else "not one of them would fit"
         others = f"; {len(over) - 1} more regions would go over theirs" if len(over) > 1 else ""
         raise DoseRefusal(
-            f"the series would take {worst.region} to {after} in {worst.repeats} repeats, from {before} so far, "
-            f"and {budget} in {worst.budget.material} are allowed: {fit}{others}; make fewer repeats, expose "
-            "shorter, attenuate, or set another budget"
+            f"the series would take {worst.region} to {after} in {worst.repeats} repeats, from {before} so "
+            f"far, and {budget} in {worst.budget.material} are allowed: {fit}{others}; make fewer repeats, "
+            "expose shorter, attenuate, or set another budget"
         )
 
     def to_metadata(self) -> dict[str, Any]:
@@ -154,30 +145,39 @@ class SeriesForecast:
         moves = (
             f"without moves of the {' and the '.join(self.without)} stage" if self.without else "and moves"
         )
+        caption = (
+            f"Largest dose at any point, in {materials}; time of exposures, readout {moves}; "
+            f"at most {in_unit(self.bytes_at_most, DATA)} of frames, before compression"
+        )
         table = Table(
             title=f"Dose series of '{self.sample}'",
             title_justify="left",
-            caption=f"Largest dose at any point, in {materials}; time of exposures, readout {moves}; "
-            f"at most {in_unit(self.bytes_at_most, DATA)} of frames, before compression",
+            caption=caption if self.points else "Nothing is left to be done",
             caption_justify="left",
             show_footer=True,
         )
-        columns = (
-            ("area", "total"),
-            ("region", ""),
+        table.add_column("region", "total")
+        for header, footer in (
             ("repeats", str(self.repeats)),
             ("points", str(self.points)),
-            ("dose so far", _dose(max(region.dose_before for region in self.regions))),
-            ("dose then", _dose(max(region.dose_after for region in self.regions))),
+            ("so far", ""),
+            ("then", _dose(max(region.dose_after for region in self.regions))),
             ("budget", ""),
             ("time", in_unit(self.seconds, TIMES)),
-            ("", ""),
-        )
-        for number, (header, footer) in enumerate(columns):
-            table.add_column(header, footer, justify="right" if 2 <= number < 8 else "left")
-        for region in self.regions:
-            over = region.fit < region.repeats
-            table.add_row(*region.row, style="bold red" if over else "none")
+        ):
+            table.add_column(header, footer, justify="right", no_wrap=True)
+        if any(region.note for region in self.regions):
+            table.add_column("remark")
+        for one in self.regions:
+            table.add_row(
+                f"{one.region.area} {one.region.name}",
+                str(one.repeats),
+                str(one.points),
+                *(_dose(dose) for dose in (one.dose_before, one.dose_after, one.budget.dose)),
+                in_unit(one.seconds, TIMES),
+                *([one.note] if one.note else []),
+                style="bold red" if one.is_over else "none",
+            )
         return table
 
 
@@ -190,7 +190,6 @@ def forecast(
     photons: float,
     coarse_um: Position,
     probe: NDArray[np.complexfloating],
-    electron_range: float = ELECTRON_RANGE,
 ) -> SeriesForecast:
     """Estimate what a series will cost, from its planned points.
 
@@ -207,16 +206,14 @@ def forecast(
         Where the coarse stage (row, column) stands.
     probe : ndarray, (mode, row, column), complex
         On the object's pixels, at any scale.
-    electron_range : float
-        In metres.
     """
     regions = []
     for one in work:
-        transform = ledger.samples.mounting(one.region.sample).located()
-        so_far = region_on_stage(
-            beamline, transform, one.region, one.budget, ledger.exposures(one.region), probe, electron_range
-        )
-        regions.append(_region_forecast(beamline, one, so_far, exposure_s, photons))
+        exposures = ledger.exposures(one.region)
+        so_far = region_on_stage(beamline, ledger, one.region, one.budget, exposures, probe)
+        others = [other.on_stage_um for other in work if other is not one]
+        reaching = so_far.within_reach(np.concatenate([np.empty((0, 2)), *others]))
+        regions.append(_region_forecast(beamline, one, so_far, reaching, exposure_s, photons))
     places = np.array([coarse_um, *(one.stage_um for one in work if one.repeats)])
     rows, columns = beamline.detector.frame_shape
     stages = {"piezo": beamline.stage_timing, "coarse": beamline.coarse_timing}
@@ -230,11 +227,18 @@ def forecast(
 
 
 def _region_forecast(
-    beamline: Beamline, work: RegionWork, so_far: RegionOnStage, exposure_s: float, photons: float
+    beamline: Beamline,
+    work: RegionWork,
+    so_far: RegionOnStage,
+    reaching_um: NDArray[np.float64],
+    exposure_s: float,
+    photons: float,
 ) -> RegionForecast:
+    """Return what is to come in a region, into which exposures of its neighbours may reach."""
+
     def peak_after(repeats: int) -> float:
-        points_um = replace(work, repeats=work.repeats[:repeats]).points_um
-        return so_far.peak_with(points_um + work.stage_um, photons) if repeats else so_far.dose.peak
+        own_um = replace(work, repeats=work.repeats[:repeats]).on_stage_um
+        return so_far.peak_with(np.concatenate([own_um, reaching_um]), photons)
 
     repeats, peak = len(work.repeats), peak_after(len(work.repeats))
     fit, peak_of_fit = repeats, peak

@@ -99,8 +99,13 @@ class RegionWork:
 
     @property
     def points_um(self) -> NDArray[np.float64]:
-        """All points that are to be exposed, in their order."""
+        """All points that are to be exposed, in their order, of the piezo stage."""
         return np.concatenate([np.empty((0, 2)), *(repeat.points_um for repeat in self.repeats)])
+
+    @property
+    def on_stage_um(self) -> NDArray[np.float64]:
+        """The same, with the coarse stage's position added."""
+        return self.points_um + self.stage_um
 
 
 def series_work(
