@@ -1,5 +1,6 @@
 """Bluesky plans: scans, and what a scan needs first."""
 
+from ptycho_plugin.plans.adaptive_stop import AdaptiveStop
 from ptycho_plugin.plans.calibration import background_frames, find_beam_centre, probe_calibration
 from ptycho_plugin.plans.dose_series import dose_series
 from ptycho_plugin.plans.flux_calibration import calibrate_flux
@@ -15,6 +16,7 @@ from ptycho_plugin.plans.suspenders import (
 )
 
 __all__ = [
+    "AdaptiveStop",
     "DoseGuard",
     "RepeatDone",
     "Sample",

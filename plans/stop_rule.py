@@ -108,11 +108,12 @@ class Watch:
     def _repeat_done(self, region: Region, repeat: int) -> RepeatDone:
         runs = tuple(run.uid for run in self._ledger.scans.progress(region, repeat).runs)
         exposures, budget = self._ledger.exposures(region), self._ledger.samples.budget(region)
-        own = exposures.key[np.isin(exposures.run_uid, runs)]
+        of_repeat = exposures.where(np.isin(exposures.run_uid, runs) & (exposures.status != "withdrawn"))
 
         def dose_of(chosen: NDArray[np.bool_]) -> float:
             these = exposures.where(chosen)
             return region_on_stage(self._beamline, self._ledger, region, budget, these, self._probe).dose.peak
 
-        before, after = exposures.key < own.min(), exposures.key <= own.max()
-        return RepeatDone(region, repeat, runs, dose_of(before), dose_of(after))
+        before, after = exposures.key < of_repeat.key.min(), exposures.key <= of_repeat.key.max()
+        photons = float(of_repeat.photons.sum())
+        return RepeatDone(region, repeat, runs, dose_of(before), dose_of(after), photons)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ptycho_plugin.ledger import Budget, Ledger
     from ptycho_plugin.optics import ZonePlate
     from ptycho_plugin.plans import (
+        AdaptiveStop,
         DoseGuard,
         Sample,
         background_frames,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         probe_calibration,
         ptycho_scan,
     )
+    from ptycho_plugin.postprocess.stopping import DamageWatch, ResolutionReached, StopCriteria
     from ptycho_plugin.publishing.calibrations import CalibrationStore
     from ptycho_plugin.publishing.raw import dataset_from_tiled
     from ptycho_plugin.publishing.server import LocalTiledServer
@@ -37,9 +39,11 @@ if TYPE_CHECKING:
     from ptycho_plugin.trajectory import ConcentricRings
 
 _HOME = {
+    "AdaptiveStop": "plans",
     "Budget": "ledger",
     "CalibrationStore": "publishing.calibrations",
     "ConcentricRings": "trajectory",
+    "DamageWatch": "postprocess.stopping",
     "DoseGuard": "plans",
     "Geometry": "geometry",
     "Ledger": "ledger",
@@ -48,7 +52,9 @@ _HOME = {
     "PtychoDataset": "dataset",
     "ReconstructionOptions": "reconstruction.options",
     "RegionMatrix": "region_matrix",
+    "ResolutionReached": "postprocess.stopping",
     "Sample": "plans",
+    "StopCriteria": "postprocess.stopping",
     "ZonePlate": "optics",
     "background_frames": "plans",
     "calibrate_flux": "plans",
@@ -66,9 +72,11 @@ _HOME = {
 }
 
 __all__ = [
+    "AdaptiveStop",
     "Budget",
     "CalibrationStore",
     "ConcentricRings",
+    "DamageWatch",
     "DoseGuard",
     "Geometry",
     "Ledger",
@@ -77,7 +85,9 @@ __all__ = [
     "PtychoDataset",
     "ReconstructionOptions",
     "RegionMatrix",
+    "ResolutionReached",
     "Sample",
+    "StopCriteria",
     "ZonePlate",
     "background_frames",
     "calibrate_flux",
