@@ -10,11 +10,11 @@ import json
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 
 from benchmarks.soak.audit import Findings
 from benchmarks.soak.harness import KINDS, Harness
+from benchmarks.soak.options import QUICK, TRAJECTORIES
 
 
 def main() -> int:
@@ -22,28 +22,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--runs", type=int, default=300, help="completed repeats")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="scans of a few points")
     parser.add_argument("--folder", type=Path, help="keep ledger, documents and frames here")
     arguments = parser.parse_args()
     began = time.monotonic()
-    total, kinds = Findings(), Counter[str]()
+    total = Findings()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        with Harness(folder, arguments.seed) as harness:
+        with Harness(folder, arguments.seed, QUICK if arguments.quick else TRAJECTORIES) as harness:
             for number in range(arguments.runs):
                 found = harness.run(number)
                 total.add(found)
-                kinds.update(harness.made)
                 print(f"run {number}: {', '.join(harness.made)}", file=sys.stderr)
                 for sentence in found.said:
                     print(f"run {number}: {sentence}", file=sys.stderr)
-            interrupted = ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS)
-            print(f"interruptions: {interrupted}")
-            print(
-                f"kills with an exposure under way: {harness.kills_in_exposures} of {harness.kills}; "
-                f"exposures of the sample: {harness.exposures}; points exposed again as asked: {harness.again}; "
-                f"frames lost to a failing disk: {harness.lost}; {time.monotonic() - began:.0f} s"
-            )
+            made = {kind: harness.interruptions[kind] for kind in KINDS}
+            print("interruptions: " + ", ".join(f"{number} {kind}" for kind, number in made.items()))
+            print(f"kills with an exposure under way: {harness.kills_in_exposures} of {harness.kills}")
+            print(f"exposures of the sample: {harness.exposures}")
+            print(f"uncertain points exposed again as asked: {harness.again}")
+            print(f"frames lost to a failing disk: {harness.lost}")
+    print(f"{time.monotonic() - began:.0f} s")
     print(json.dumps({"runs": arguments.runs, **total.counts}))
     return 1 if total.said else 0
 

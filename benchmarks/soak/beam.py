@@ -32,9 +32,6 @@ from benchmarks.soak.options import (
     TIME_FACTOR,
 )
 
-HARNESS = "harness"
-"""The line of the one that only asks."""
-
 
 class Beam:
     """Counts photons.
@@ -51,24 +48,24 @@ class Beam:
         self._axes: dict[str, float] = {}
         self._opening: dict[str, Any] | None = None
         self._serial = 0
-        self._lines = 0
+        self._lines: list[int] = []
 
-    def line(self) -> None:
-        """Say that a line to a scanning process is there."""
-        with self._changed:
-            self._lines += 1
+    @contextmanager
+    def line(self, process: int) -> Iterator[None]:
+        """Have a line to a scanning process, once those to the one before are seen to be gone.
 
-    def line_is_gone(self) -> None:
-        """Close the shutter: nobody is there who could."""
+        When it is gone, the shutter closes: nobody is there who could close it.
+        """
         with self._changed:
-            self.shutter(open=False)
-            self._lines -= 1
-            self._changed.notify_all()
-
-    def alone(self) -> dict[str, Any]:
-        """Wait until no scanning process is there."""
-        with self._changed:
-            return {"alone": self._changed.wait_for(lambda: self._lines == 0, timeout=10)}
+            self._changed.wait_for(lambda: not {*self._lines} - {process})
+            self._lines.append(process)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.shutter(open=False)
+                self._lines.remove(process)
+                self._changed.notify_all()
 
     def move(self, axis: str, value: float) -> dict[str, Any]:
         """Bring an axis to a place."""
@@ -131,8 +128,7 @@ class _Handler(StreamRequestHandler):
     def handle(self) -> None:
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         beam, questions = self.server.beam, self._questions()
-        name = next(questions)["line"]
-        with self._present(beam, name):
+        with beam.line(next(questions)["process"]):
             self._answer({})
             for question in questions:
                 self._answer(getattr(beam, question.pop("do"))(**question))
@@ -149,17 +145,6 @@ class _Handler(StreamRequestHandler):
             self.wfile.write(json.dumps(answer).encode() + b"\n")
         except ConnectionError:
             return
-
-    @contextmanager
-    def _present(self, beam: Beam, name: str) -> Iterator[None]:
-        if name == HARNESS:
-            yield
-            return
-        beam.line()
-        try:
-            yield
-        finally:
-            beam.line_is_gone()
 
 
 class BeamServer(ThreadingTCPServer):

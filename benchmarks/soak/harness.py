@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import queue
 import random
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.soak.audit import Findings, Repeat, audit, exposures_of
-from benchmarks.soak.options import BUDGET, EXPOSURE_S, REACH_UM, SAMPLE, TIME_FACTOR, TRAJECTORIES
+from benchmarks.soak.options import BUDGET, EXPOSURE_S, REACH_UM, SAMPLE, TIME_FACTOR
 from benchmarks.soak.processes import BeamProcess, ScanProcess
 from ptycho_plugin.ledger import Ledger, Region
 from ptycho_plugin.trajectory import ConcentricRings
@@ -42,6 +44,8 @@ AGAIN = 0.5
 REGION_REPEATS = 10
 REGION_STEP_UM = 50.0
 MOST_CALLS = 8
+KILL_WITHIN = 0.5
+"""Part of an exposure, from its beginning, in which a kill is sent that is to fall into it."""
 
 
 class Harness:
@@ -52,33 +56,38 @@ class Harness:
     folder : Path
         Takes the ledger, documents, frames and logs.
     seed : int
+    trajectories : sequence of ConcentricRings
+        To choose from.
 
     Attributes
     ----------
     made : list of str
         Kinds of the interruptions of the last run.
+    interruptions : Counter
+        How many of each kind have happened; a moment may come after the end of a scan.
     kills, kills_in_exposures, exposures, again, lost : int
         So far; `again` are points that were exposed again because it was asked for, `lost` those
         whose frame a failing disk took.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, trajectories: Sequence[ConcentricRings]) -> None:
+        self._trajectories = trajectories
         self._seed = seed
         self._rng = random.Random(seed)
         self._folder = folder
         self._point_s = 0.1
         """How long a point takes, as last seen."""
+        self.interruptions = Counter[str]()
         self.made: list[str] = []
         self.kills = self.kills_in_exposures = self.exposures = self.again = self.lost = 0
         with ExitStack() as stack:
-            self._path = folder / "soak.ledger"
-            self._ledger = stack.enter_context(Ledger(self._path, new=True))
+            path = folder / "soak.ledger"
+            self._ledger = stack.enter_context(Ledger(path, new=True))
             self._ledger.samples.mount(SAMPLE)
             self._beam = BeamProcess(folder / "beam.jsonl")
             stack.callback(self._beam.close)
-            self._scanner, self._spare = self._start(), self._start()
-            stack.callback(lambda: (self._scanner.close(), self._spare.close()))
-            self._scanner.await_ready()
+            self._scanner = ScanProcess(self._beam.port, path, folder)
+            stack.callback(self._scanner.close)
             self._opened = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -101,7 +110,7 @@ class Harness:
         """
         self._rng = random.Random(self._seed * 1_000_003 + number)
         region, repeat = self._region(number // REGION_REPEATS), number % REGION_REPEATS
-        trajectory = self._rng.choice(TRAJECTORIES)
+        trajectory = self._rng.choice(self._trajectories)
         self.made = [kind or KINDS[number % len(KINDS)]]
         if self._rng.random() < SECOND:
             self.made.append(self._rng.choice(KINDS))
@@ -119,9 +128,6 @@ class Harness:
         self.exposures += len(exposures)
         self.kills_in_exposures += sum(0 < exposure["part"] < 1 for exposure in exposures)
         return found
-
-    def _start(self) -> ScanProcess:
-        return ScanProcess(self._beam.port, self._path, self._folder)
 
     def _region(self, number: int) -> Region:
         known = {region.name: region for region in self._ledger.samples.regions(SAMPLE)}
@@ -161,8 +167,10 @@ class Harness:
             exposure=exposure,
         )
         if kind in KILLS and self._kill(kind, exposure, run_s):
+            self.interruptions[kind] += 1
             return
         answer = self._scanner.end()
+        self.interruptions[kind] += answer["interruptions"]
         if answer["error"] and kind not in FAILURES:
             raise RuntimeError(f"a call with the interruption '{kind}' failed: {answer['error']}")
         if kind == "none" and answer["run_s"]:
@@ -174,15 +182,13 @@ class Harness:
             over = self._scanner.is_over(within_s=self._rng.uniform(0, run_s + 1.0))
         else:
             over = not all(self._begins() for _ in range(exposure + 1))
-            over = over or self._scanner.is_over(within_s=self._rng.uniform(0, EXPOSURE_S * TIME_FACTOR))
+            over = over or self._scanner.is_over(
+                within_s=self._rng.uniform(0, KILL_WITHIN * EXPOSURE_S * TIME_FACTOR)
+            )
         if over:
             return False
         self._scanner.kill()
         self.kills += 1
-        self._scanner.close()
-        self._beam.await_alone()
-        self._scanner, self._spare = self._spare, self._start()
-        self._scanner.await_ready()
         return True
 
     def _begins(self) -> bool:

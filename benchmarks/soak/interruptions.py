@@ -36,6 +36,8 @@ class Interruptions:
         self._ring = ring
         self.ends_when_paused = False
         """Whether a pause is answered by an abort."""
+        self.made = 0
+        """That have happened in the last block."""
 
     @contextmanager
     def planned(self, kind: str, moments_s: list[float], exposure: int) -> Iterator[None]:
@@ -50,7 +52,7 @@ class Interruptions:
         exposure : int
             In which a detector fails, counted from the run's first.
         """
-        self.ends_when_paused = kind == "paused abort"
+        self.ends_when_paused, self.made = kind == "paused abort", 0
         if kind in ("camera", "frame"):
             with self._failing(kind, exposure):
                 yield
@@ -58,7 +60,7 @@ class Interruptions:
         over = threading.Event()
         act: Callable[[], object] = getattr(self, f"_{kind.replace(' ', '_')}", lambda: None)
         began = threading.Event()
-        token = self._engine.subscribe(lambda name, document: began.set(), "start")
+        token = self._engine.subscribe(lambda *_: began.set(), "start")
         thread = threading.Thread(target=self._act, args=(act, moments_s, began, over), daemon=True)
         thread.start()
         try:
@@ -93,6 +95,7 @@ class Interruptions:
                 return
             with suppress(TransitionError):  # it has just ended, or is paused already
                 act()
+                self.made += 1
 
     def _pause(self) -> None:
         self._engine.request_pause(defer=False)
@@ -122,6 +125,7 @@ class Interruptions:
 
         def fails_once(*arguments: Any) -> Any:
             if next(calls) == exposure:
+                self.made += 1
                 raise OSError(f"the {kind} fails, the soak says so")
             return works(*arguments)
 

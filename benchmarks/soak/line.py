@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from threading import Lock
 from typing import Any
@@ -11,22 +12,20 @@ HOST = "127.0.0.1"
 
 
 class Line:
-    """Asks over a socket, from any thread, one question after the other.
+    """Asks the beam over a socket, from any thread, one question after the other.
 
     Parameters
     ----------
     port : int
         On this machine.
-    name : str
-        What it is for, told to the other end first.
     """
 
-    def __init__(self, port: int, name: str) -> None:
+    def __init__(self, port: int) -> None:
         self._socket = socket.create_connection((HOST, port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self._socket.makefile("rw", encoding="utf-8")
         self._lock = Lock()
-        self.ask(line=name)
+        self.ask(process=os.getpid())
 
     def ask(self, **question: Any) -> Any:
         """Return the answer."""

@@ -8,8 +8,8 @@ from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.trajectory import ConcentricRings
 
 EXPOSURE_S = 0.2
-TIME_FACTOR = 0.1
-"""Real seconds in a simulated one: an exposure takes 20 ms."""
+TIME_FACTOR = 0.2
+"""Real seconds in a simulated one: an exposure takes 40 ms."""
 OPENING_LAG_S, CLOSING_LAG_S = 3e-3, 4e-3
 PHOTONS_PER_SECOND = 1e5
 FLUX_DRIFT = 0.02
@@ -26,3 +26,5 @@ TRAJECTORIES = tuple(
     for height, width in ((0.7, 0.8), (0.8, 0.8), (0.9, 1.0), (1.1, 1.2))
 )
 """Of some 12 to 25 points."""
+QUICK = (ConcentricRings(height_um=0.5, width_um=0.6),)
+"""Of six."""

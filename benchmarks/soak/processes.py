@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -11,39 +13,37 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.soak.beam import HARNESS
-from benchmarks.soak.line import Line
-
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """For an answer of a scanning process."""
 POLL_S = 0.002
 
 
-class ScannerDied(Exception):  # noqa: N818 - as was intended
-    """The scanning process was killed."""
-
-
 class ScanProcess:
-    """A scanning process, which does nothing until it is first asked to scan."""
+    """A scanning process; when one is killed, another comes.
+
+    Parameters
+    ----------
+    port : int
+        Of the beam.
+    ledger : Path
+    folder : Path
+        Takes documents, frames and what is printed.
+    """
 
     def __init__(self, port: int, ledger: Path, folder: Path) -> None:
         command = [sys.executable, "-m", "benchmarks.soak.scanner", str(port), str(ledger), str(folder)]
         self._errors = (folder / "errors.txt").open("a")
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
-        self._answers: queue.Queue[str] = queue.Queue()
+        self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
+        self._life = int(self._answer()["ready"])
 
     def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101
         for line in self._process.stdout:
-            self._answers.put(line)
-        self._answers.put("")
-
-    def await_ready(self) -> None:
-        """Wait until everything is imported."""
-        self._answer()
+            self._answers.put(json.loads(line))
 
     def begin(self, **call: Any) -> None:
         """Send a call."""
@@ -52,7 +52,7 @@ class ScanProcess:
         self._process.stdin.flush()
 
     def end(self) -> dict[str, Any]:
-        """Return how the call ended, or raise `ScannerDied`."""
+        """Return how the call ended."""
         return self._answer()
 
     def is_over(self, within_s: float = 0.0) -> bool:
@@ -63,31 +63,30 @@ class ScanProcess:
         return not self._answers.empty()
 
     def kill(self) -> None:
-        """Send it SIGKILL."""
-        self._process.kill()
+        """Send it SIGKILL, and wait for the next life."""
+        os.kill(self._life, signal.SIGKILL)
+        while "ready" not in (answer := self._answer()):  # it may have ended its call in this very moment
+            continue
+        self._life = int(answer["ready"])
 
     def close(self) -> None:
         """End it."""
-        self._process.kill()
+        assert self._process.stdin is not None  # noqa: S101
+        self._process.stdin.close()
         with self._process:
             pass
         self._errors.close()
 
     def _answer(self) -> dict[str, Any]:
-        line = self._answers.get(timeout=PATIENCE_S)
-        if not line:
-            raise ScannerDied
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return self._answers.get(timeout=PATIENCE_S)
 
 
 class BeamProcess:
     """The beam's process, its log, and its notices of exposures that begin."""
 
     def __init__(self, log: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.soak.beam", str(log)], stdout=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, "-m", "benchmarks.soak.beam", str(log)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
         assert self._process.stdout is not None  # noqa: S101
         self.port = int(json.loads(self._process.stdout.readline())["port"])
         self._log = log
@@ -95,17 +94,11 @@ class BeamProcess:
         self.exposing: queue.Queue[int] = queue.Queue()
         """Numbers of exposures that begin."""
         threading.Thread(target=self._listen, daemon=True).start()
-        self._line = Line(self.port, HARNESS)
 
     def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101
         for line in self._process.stdout:
             self.exposing.put(json.loads(line)["exposing"])
-
-    def await_alone(self) -> None:
-        """Wait until it knows that the scanning process is gone."""
-        if not self._line.ask(do="alone")["alone"]:
-            raise RuntimeError("the beam has not seen that the scanning process is gone")
 
     def forget_exposing(self) -> None:
         """Forget the exposures that have begun so far."""
@@ -122,7 +115,6 @@ class BeamProcess:
 
     def close(self) -> None:
         """End it."""
-        self._line.close()
         self._process.terminate()
         with self._process:
             pass

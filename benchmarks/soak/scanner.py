@@ -1,13 +1,15 @@
 """The process that scans, and that is killed: one call of a guarded scan for each line that it is sent.
 
 ``python -m benchmarks.soak.scanner PORT LEDGER FOLDER`` reads JSON objects from standard input and
-answers each with another. Documents and frames go into the folder.
+answers each with another. Documents and frames go into the folder. Each life is a fork of a process
+that has imported everything; when one is killed, the next begins.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from contextlib import redirect_stdout, suppress
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xraydb  # noqa: F401  before the first fork, for it takes long
 from bluesky import RunEngine
 from bluesky.utils import RunEngineInterrupted
 from ophyd import Signal
@@ -98,20 +101,35 @@ class Scanner:
                     self._engine(plan)
                 self._interruptions.answer_pauses()
             except Exception as error:  # noqa: BLE001  whatever it is, the harness judges it
-                return {"error": f"{type(error).__name__}: {error}", "run_s": None}
-        return {"error": None, "run_s": time.time() - self._documents.began}
+                said = f"{type(error).__name__}: {error}"
+                return {"error": said, "run_s": None, "interruptions": self._interruptions.made}
+        run_s = time.time() - self._documents.began
+        return {"error": None, "run_s": run_s, "interruptions": self._interruptions.made}
+
+
+def serve(port: int, ledger: Path, folder: Path) -> None:
+    """Answer calls until nobody asks."""
+    answers = os.fdopen(os.dup(1), "w")
+    with (folder / "log.txt").open("a") as log, redirect_stdout(log):
+        scanner = Scanner(port, ledger, folder)
+        print(json.dumps({"ready": os.getpid()}), file=answers, flush=True)
+        # Unbuffered: what is not read yet is for the next life.
+        with open(0, "rb", buffering=0, closefd=False) as questions:
+            for line in questions:
+                print(json.dumps(scanner.scan(**json.loads(line))), file=answers, flush=True)
 
 
 def main() -> None:
-    """Answer until nobody asks."""
-    port, ledger, folder = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
-    answers = os.fdopen(os.dup(1), "w")
-    with (folder / f"log-{os.getpid()}.txt").open("w") as log, redirect_stdout(log):
-        print(json.dumps({"ready": os.getpid()}), file=answers, flush=True)
-        scanner: Scanner | None = None
-        for line in sys.stdin:
-            scanner = scanner or Scanner(port, ledger, folder)
-            print(json.dumps(scanner.scan(**json.loads(line))), file=answers, flush=True)
+    """Be a process that scans, in one life after the other."""
+    while True:
+        life = os.fork()
+        if not life:
+            serve(int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
+            os._exit(0)
+        _, status = os.waitpid(life, 0)
+        if status != signal.SIGKILL:
+            sys.exit(os.waitstatus_to_exitcode(status))
+        print(json.dumps({"killed": life}), flush=True)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class BeamWorld:
     beam_centre_px = (FRAME_SHAPE[0] // 2, FRAME_SHAPE[1] // 2)
 
     def __init__(self, port: int) -> None:
-        self._controls, self._gate = Line(port, "controls"), Line(port, "gate")
+        self._controls, self._gate = Line(port), Line(port)
 
     def move(self, axis: str, value_um: float) -> None:
         """Bring one axis to a place."""
