@@ -3,18 +3,21 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from threading import Timer
 from typing import Any
 
 import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
 from bluesky import RunEngine
 from bluesky.utils import FailedStatus, Msg, RunEngineInterrupted
+from ophyd import Signal
 
 from ptycho_plugin.devices.hdf5_frames import FrameFile
 from ptycho_plugin.errors import DoseRefusal, InputError, LedgerError, PreflightRefusal
 from ptycho_plugin.ledger import Ledger
-from ptycho_plugin.plans import RepeatDone, dose_series
+from ptycho_plugin.plans import RepeatDone, dose_series, ring_current_suspender
 from ptycho_plugin.postprocess.stopping import Verdict
 from ptycho_plugin.region_matrix import RegionMatrix
 from ptycho_plugin.trajectory import ConcentricRings, RecordedPositions
@@ -140,9 +143,8 @@ def test_a_bar_goes_over_the_whole_series_and_makes_room_in_a_pause(
             shown.append("resume")
 
     monkeypatch.setattr("ptycho_plugin.plans.series.SeriesBar", Bar)
-    exposing = lambda m: m.command == "trigger" and m.obj is film.beamline.detector  # noqa: E731
     with pytest.raises(RunEngineInterrupted):
-        interrupted(engine, series(stop_rule=Rule(("A", 1))), exposing, end_with("_request_pause_coro"))
+        interrupted(engine, series(stop_rule=Rule(("A", 1))), exposing(film), end_with("_request_pause_coro"))
     assert shown[1:] == ["resume", "pause"]
     engine.resume()
     assert shown[3:] == ["resume", "pause"]
@@ -167,6 +169,13 @@ def interrupted(engine: RunEngine, plan: Any, at: Callable[[Msg], bool], interru
         engine(plan)
     finally:
         engine.msg_hook = None
+
+
+def exposing(film: Any, number: int = 0) -> Callable[[Msg], bool]:
+    """Tell the message that triggers the detector for an exposure of a number."""
+    numbers = iter(range(1000))
+    is_it = lambda m: m.command == "trigger" and m.obj is film.beamline.detector  # noqa: E731
+    return lambda m: is_it(m) and next(numbers) == number
 
 
 def message(number: int) -> Callable[[Msg], bool]:
@@ -232,12 +241,28 @@ def test_a_pause_or_a_suspender_at_any_message_loses_nothing_and_exposes_nothing
     assert_done(film, documents, repeats)
 
 
+def test_a_suspender_holds_the_series_until_the_beam_is_back(
+    engine: RunEngine, film: Any, documents: Any, series: Series
+) -> None:
+    current = Signal(name="current", value=100.0)
+    suspender = ring_current_suspender(current, 50.0, settle_s=0.0)
+    lost = []
+
+    def lose(engine: RunEngine) -> None:
+        lost.append(film.beamline.shutter.position)
+        current.put(0.0)
+        Timer(0.1, current.put, (100.0,)).start()
+
+    interrupted(engine, bpp.suspend_wrapper(series(), suspender), exposing(film, 5), lose)
+    assert lost
+    assert_done(film, documents)
+
+
 def test_after_a_halt_the_point_under_way_is_left_out_until_it_is_asked_for(
     engine: RunEngine, film: Any, documents: Any, series: Series, capsys: Any
 ) -> None:
-    exposing = lambda m: m.command == "trigger" and m.obj is film.beamline.detector  # noqa: E731
     with pytest.raises(RunEngineInterrupted):
-        interrupted(engine, series(), exposing, end_with("_halt_coro"))
+        interrupted(engine, series(), exposing(film), end_with("_halt_coro"))
     assert not film.is_open
     engine(series())
     assert_done(film, documents, left_out=1)
@@ -348,11 +373,8 @@ def test_a_sample_that_is_mounted_again_keeps_its_regions(
     engine: RunEngine, film: Any, documents: Any, series: Series
 ) -> None:
     film.ledger.samples.find_marks("film", {"left": (0, 0), "right": (0, 1000)})
-    exposing = lambda m: m.command == "trigger" and m.obj is film.beamline.detector  # noqa: E731
-    later = iter(range(100))
-    fifth = lambda m: exposing(m) and next(later) == 4  # noqa: E731
     with pytest.raises(RunEngineInterrupted):
-        interrupted(engine, series(), fifth, end_with("_stop_coro"))
+        interrupted(engine, series(), exposing(film, 4), end_with("_stop_coro"))
     film.ledger.samples.mount("film")
     film.ledger.samples.find_marks("film", {"left": (2.0, 1.0), "right": (2.0, 1001.0)})
     engine(series())
