@@ -24,7 +24,7 @@ from ptycho_plugin.reconstruction.options import ReconstructionOptions
 
 PATIENCE_S = 600.0
 LOG_NAME = "judge.log"
-"""In the spool folder of a repeat's first run."""
+"""In the spool folder of a repeat's last run."""
 
 
 class AdaptiveStop:
@@ -79,14 +79,14 @@ class AdaptiveStop:
         """
         known = self._repeats.setdefault(done.region.key, {})
         known[done.repeat] = MeasuredRepeat(
-            runs=tuple(self._spool / uid for uid in done.run_uids),
+            run=self._spool / done.run_uids[-1],
             dose_before=done.dose_before,
             dose_after=done.dose_after,
             photons=done.photons,
         )
         repeats = tuple(known[number] for number in sorted(known) if number <= done.repeat)
         question = Question(repeats=repeats, criteria=self._criteria, recipe=self._recipe)
-        log = repeats[-1].runs[0] / LOG_NAME
+        log = repeats[-1].run / LOG_NAME
         answer = yield from self._ask(question, log)
         if "error" in answer:
             raise ReconstructionError(f"repeat {done.repeat} of {done.region}: {answer['error']}")

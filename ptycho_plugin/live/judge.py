@@ -45,7 +45,7 @@ from ptycho_plugin.reconstruction.whole_scan import reconstruct
 logger = logging.getLogger(__name__)
 
 MAP_NAME = "repeat.h5"
-"""In the spool folder of a repeat's first run."""
+"""In the spool folder of a repeat's last run."""
 WELL_LIT = 0.75
 """Part of a scan's shorter side that is looked at: beyond, the illumination is thin."""
 RECIPE = ReconstructionOptions(
@@ -60,8 +60,8 @@ RECIPE = ReconstructionOptions(
 class MeasuredRepeat(CheckedModel):
     """Where a repeat's exposures are, and what the ledger says of its dose."""
 
-    runs: Annotated[tuple[Path, ...], Field(min_length=1)]
-    """Folders of its runs in the spool: several, if it was interrupted."""
+    run: Path
+    """Folder of its last run in the spool, which names those that it continues."""
     dose_before: float
     """Of the region when the repeat began, in Gy."""
     dose_after: float
@@ -96,11 +96,11 @@ def judge(question: Question, data: Path, client: Any) -> Verdict:
     """
     series = RepeatSeries()
     for measured in question.repeats:
-        kept = measured.runs[0] / MAP_NAME
+        kept = measured.run / MAP_NAME
         if not kept.exists():
             write_repeat(kept, _reconstructed(measured, series, question.recipe, data, client))
         series.add(read_repeat(kept))
-    return question.criteria.judge(series, _scan(question.repeats[0].runs[0]).geometry.object_pixel)
+    return question.criteria.judge(series, _scan(question.repeats[0].run).geometry.object_pixel)
 
 
 def _reconstructed(
@@ -122,15 +122,13 @@ def _reconstructed(
 def _exposures(
     measured: MeasuredRepeat, data: Path, store: CalibrationStore
 ) -> tuple[PtychoDataset, ScanMetadata]:
-    """Return all exposures of a repeat as one scan, and what its first run says of it."""
-    parts: list[PtychoDataset] = []
+    """Return all exposures of a repeat as one scan, and what its last run says of it."""
     with FrameFiles(data) as files:
-        intakes = [Intake(folder, files, store, _tell) for folder in measured.runs]
-        for intake in intakes:
-            parts += filter(None, (intake.take(), *intake.take_late()))
+        intake = Intake(measured.run, files, store, _tell)
+        parts = [part for part in (intake.take(), *intake.take_late()) if part is not None]
     if not parts:
-        raise InputError(f"{measured.runs[0]} holds no exposure: nothing can be said of this repeat")
-    return PtychoDataset.joined(parts), intakes[0].run.scan
+        raise InputError(f"{measured.run} holds no exposure: nothing can be said of this repeat")
+    return PtychoDataset.joined(parts), intake.run.scan
 
 
 def _scan(folder: Path) -> ScanMetadata:

@@ -19,6 +19,7 @@ from ptycho_plugin.io.repeat_file import read_repeat
 from ptycho_plugin.live import judge as module
 from ptycho_plugin.live.judge import MAP_NAME, MeasuredRepeat, Question, judge
 from ptycho_plugin.live.spool import SpoolWriter
+from ptycho_plugin.metadata import START_KEY
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.plans.scan import ptycho_scan
 from ptycho_plugin.postprocess.frc import ring_correlation
@@ -54,6 +55,8 @@ def spool(module_engine: RunEngine, frames: Path, tmp_path_factory: pytest.TempP
         scan = ptycho_scan(beamline, trajectory=rings, centre_um=(0.2, -0.1))
         keep = lambda *document, to=documents: to.append(document)  # noqa: E731
         module_engine(scan, RunRouter([lambda *_, keep=keep: ([keep], [])]))
+        if name == "rest":
+            documents[0][1][START_KEY]["continues"] = ["second"]
         writer = SpoolWriter(folder / name)
         for document in documents[: len(documents) // 2] if name == "second" else documents:
             writer.append(*document)
@@ -65,10 +68,8 @@ def spool(module_engine: RunEngine, frames: Path, tmp_path_factory: pytest.TempP
 def question(spool: Path) -> Iterator[Question]:
     yield Question(
         repeats=(
-            MeasuredRepeat(runs=(spool / "first",), dose_before=0.0, dose_after=1.0, photons=1e6),
-            MeasuredRepeat(
-                runs=(spool / "second", spool / "rest"), dose_before=1.0, dose_after=2.5, photons=1e6
-            ),
+            MeasuredRepeat(run=spool / "first", dose_before=0.0, dose_after=1.0, photons=1e6),
+            MeasuredRepeat(run=spool / "rest", dose_before=1.0, dose_after=2.5, photons=1e6),
         ),
         criteria=EASY,
         recipe=QUICK,
@@ -83,7 +84,7 @@ def test_repeats_are_reconstructed_once_and_compared(
     verdict = judge(question, frames, None)
     assert verdict.stop
     assert "the average of 2 repeats resolves" in verdict.reason
-    repeats = [read_repeat(spool / name / MAP_NAME) for name in ("first", "second")]
+    repeats = [read_repeat(spool / name / MAP_NAME) for name in ("first", "rest")]
     assert [(repeat.dose_before, repeat.dose_after) for repeat in repeats] == [(0.0, 1.0), (1.0, 2.5)]
     ((first, second),) = RepeatSeries(repeats).pairs()
     assert ring_correlation(first, second).correlation[2:6].min() > 0.8
@@ -99,7 +100,7 @@ def test_a_repeat_that_took_nothing_is_named(
     empty = spool / f"empty-{documents}"
     empty.mkdir()
     (empty / "documents.jsonl").write_text("".join(lines[:documents]))
-    measured = MeasuredRepeat(runs=(empty,), dose_before=0.0, dose_after=1.0, photons=1e6)
+    measured = MeasuredRepeat(run=empty, dose_before=0.0, dose_after=1.0, photons=1e6)
     with pytest.raises(InputError, match="holds no exposure"):
         judge(question.model_copy(update={"repeats": (measured,)}), frames, None)
 
