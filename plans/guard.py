@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.dose import ELECTRON_RANGE
-from ptycho_plugin.errors import DoseRefusal, InputError, StalledPlanError
+from ptycho_plugin.errors import DoseRefusal, StalledPlanError
 from ptycho_plugin.flux import FluxCalibration
 from ptycho_plugin.ledger import Ledger, Region
 from ptycho_plugin.ledger.records import Kind
@@ -32,6 +32,7 @@ from ptycho_plugin.plans.bookkeeping import Bookkeeper, PendingExposure
 from ptycho_plugin.plans.continuation import Again, Continuation, Repeat
 from ptycho_plugin.plans.dose_account import DoseAccount
 from ptycho_plugin.plans.flux_calibration import calibration_in_force
+from ptycho_plugin.plans.illumination import illumination, probe_source
 from ptycho_plugin.plans.pauses import PauseLine
 from ptycho_plugin.plans.stubs import POLL_S, close_shutter, record, until_done
 from ptycho_plugin.plans.watchdog import Watchdog
@@ -66,8 +67,9 @@ class DoseGuard:
     target : Region or str
         Where the exposures go: a region that has a budget, or a sample's name where no region is
         placed yet.
-    probe : ndarray, (mode, row, column), complex, optional
-        The illumination on the object's pixels, at any scale; by default the beamline's zone plate.
+    probe : str or ndarray, (mode, row, column), complex, optional
+        The illumination: by its name, as for `ptycho_scan`, or on the object's pixels, at any scale; by
+        default the beamline's own.
     kind : {"scan", "alignment"}
     repeat : int, optional
         Which scan of the region it is. Called again, an interrupted `ptycho_scan` then goes on.
@@ -80,8 +82,8 @@ class DoseGuard:
     Raises
     ------
     InputError
-        At construction, if there is no probe and no zone plate; from the plan, if the flux
-        monitor is not calibrated for this energy and gain.
+        At construction, if there is no such probe, and no zone plate to model one from; from the plan, if
+        the flux monitor is not calibrated for this energy and gain.
     DoseRefusal
         From the plan, before the shutter opens: it names the region and the numbers.
     LedgerError
@@ -96,18 +98,14 @@ class DoseGuard:
         ledger: Ledger,
         target: Region | str,
         *,
-        probe: NDArray[np.complexfloating] | None = None,
+        probe: NDArray[np.complexfloating] | str | None = None,
         kind: Kind = "scan",
         repeat: int | None = None,
         electron_range: float = ELECTRON_RANGE,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        if probe is None:
-            if beamline.optic is None:
-                raise InputError(
-                    f"beamline {beamline.name} has no zone plate to model a probe from: give one"
-                )
-            probe = beamline.optic.probe(beamline.geometry)
+        if probe is None or isinstance(probe, str):
+            probe = illumination(beamline, probe_source(beamline, probe))
         self._beamline = beamline
         self._start = {} if repeat is None else {"repeat": repeat}
         self._account = DoseAccount(beamline, ledger, target, probe, electron_range)

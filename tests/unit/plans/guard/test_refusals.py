@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+import numpy as np
 import pytest
 from bluesky import RunEngine
 from bluesky.utils import Msg
@@ -217,3 +219,22 @@ def test_a_scan_that_cannot_end_within_its_budget_or_region_is_not_begun(
     film.ledger.samples.set_budget(film.region, film.budget.model_copy(update={"dose": 2.1 * spent}))
     engine(ptycho_scan(film.beamline, trajectory=SMALL, guard=guard))
     assert documents.events("dose")[0]["data"]["dose_peak_Gy"] == pytest.approx(2 * spent, rel=0.02)
+
+
+def test_the_illumination_is_named_as_for_a_scan(film: Any, store: Any) -> None:
+    """The stored one, where it is asked for or is the beamline's own; else the zone plate's."""
+    geometry = film.beamline.geometry
+    stored = film.beamline.optic.model_copy(update={"defocus": 600e-6}).probe(geometry)
+    uid = store.store_probe(stored, geometry=geometry)
+    with_store = replace(film.beamline, calibrations=store)
+    with_own = replace(with_store, start_probe=uid)
+
+    def used(beamline: Any, probe: Any) -> Any:
+        return DoseGuard(beamline, film.ledger, film.region, probe=probe)._account._probe
+
+    for beamline, probe in ((film.beamline, None), (with_own, "zone_plate")):
+        np.testing.assert_array_equal(used(beamline, probe), film.beamline.optic.probe(geometry))
+    for beamline, probe in ((with_store, "latest"), (with_store, uid), (with_own, None)):
+        np.testing.assert_array_equal(used(beamline, probe), stored)
+    with pytest.raises(InputError, match="no calibrations to find a probe"):
+        used(film.beamline, "latest")
