@@ -69,6 +69,8 @@ class CalibrationUsed(CheckedModel):
     monitor: Name
     energy_eV: Annotated[float, Field(gt=0, json_schema_extra={"units": "eV"})]
     gain: Annotated[float, Field(gt=0)]
+    relative_sigma: Annotated[float, Field(ge=0)] | None = None
+    """Its standard uncertainty, which all its exposures share; None where nobody knows it."""
 
 
 class Beam(CheckedModel):

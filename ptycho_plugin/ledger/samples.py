@@ -117,6 +117,12 @@ class Samples:
             )
             return mounting
 
+    def names(self) -> tuple[str, ...]:
+        """Return the samples' names, in the order in which they were first mounted."""
+        with self._database.snapshot() as connection:
+            rows = connection.execute("SELECT sample FROM mountings GROUP BY sample ORDER BY min(id)")
+            return tuple(sample for (sample,) in rows)
+
     def mounting(self, sample: str) -> Mounting:
         """Return how a sample is mounted now."""
         with self._database.snapshot() as connection:
