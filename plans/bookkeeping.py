@@ -247,5 +247,6 @@ def _beam(beamline: Beamline, calibration: FluxCalibration) -> Beam:
         monitor=monitor,
         energy_eV=calibration.energy_eV,
         gain=gain,
+        relative_sigma=calibration.relative_sigma,
     )
     return Beam(energy_eV=beamline.geometry.energy_eV, monitor=monitor, gain=gain, calibration=used)

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
-from ptycho_plugin.dose import GY_PER_KGY
+from ptycho_plugin.dose import GY_PER_KGY, DoseModel
+from ptycho_plugin.dose_query import counted_photons
 from ptycho_plugin.errors import DoseRefusal
-from ptycho_plugin.ledger import Delivered, Exposures, Intent, Ledger, Region
+from ptycho_plugin.ledger import Budget, Delivered, Exposures, Intent, Ledger, Region
 from ptycho_plugin.ledger.rigid import Position, RigidTransform
-from ptycho_plugin.region_dose import RegionDose
+from ptycho_plugin.region_dose import Illumination, RegionDose, budget_material
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class _OnStage:
     """A region's dose, where it lies on the stage now."""
 
     region: Region
+    budget: Budget
     dose: RegionDose
     transform: RigidTransform
 
@@ -38,7 +40,7 @@ class _OnStage:
     def check_scan(self, points_um: NDArray[np.float64], photons: float) -> None:
         """Raise `DoseRefusal` for a scan that leaves the region or cannot end within the budget."""
         places = np.array([self.from_centre_um((row, column)) for row, column in points_um.tolist()])
-        farthest, budget = float(np.abs(places).max()), self.dose.budget
+        farthest, budget = float(np.abs(places).max()), self.budget
         if farthest > self.region.reach_um:
             raise DoseRefusal(
                 f"the scan goes {farthest:.2f} um from the centre of {self.region}, which reaches "
@@ -54,15 +56,16 @@ class _OnStage:
 
     def check(self, intent: Intent) -> None:
         """Raise `DoseRefusal` for an exposure that would go over the budget."""
-        overdose = self.dose.overdose(self.from_centre_um(intent.start_um), intent.photons_at_most)
+        place = self.from_centre_um(intent.start_um)
+        overdose = self.dose.overdose(place, intent.photons_at_most, self.budget)
         if overdose is not None:
             so_far, more, budget = (
                 f"{gray / GY_PER_KGY:.4g} kGy"
-                for gray in (overdose.so_far, overdose.by_exposure, self.dose.budget.dose)
+                for gray in (overdose.so_far, overdose.by_exposure, self.budget.dose)
             )
             raise DoseRefusal(
                 f"point {intent.point} would take {self.region} over its budget in "
-                f"{self.dose.budget.material}: {so_far} so far, up to {more} by this exposure, {budget} "
+                f"{self.budget.material}: {so_far} so far, up to {more} by this exposure, {budget} "
                 "allowed; expose elsewhere, or set another budget"
             )
 
@@ -117,17 +120,18 @@ class DoseAccount:
         region = self._target
         transform = self._ledger.samples.mounting(region.sample).located()
         budget, exposures = self._ledger.samples.budget(region), self._ledger.exposures(region)
-        so_far = RegionDose(
-            region,
-            budget,
-            exposures,
-            probe=self._probe,
-            pixel=self._beamline.geometry.object_pixel,
+        model = DoseModel(
+            material=budget_material(budget),
             energy_eV=self._beamline.geometry.energy_eV,
             electron_range=self._electron_range,
+        )
+        illumination = Illumination(
+            probe=self._probe,
+            pixel=self._beamline.geometry.object_pixel,
             position_sign=self._beamline.position_sign,
         )
-        self._region = _OnStage(region, so_far, transform)
+        so_far = RegionDose(region, model, exposures, illumination)
+        self._region = _OnStage(region, budget, so_far, transform)
         dose = {
             "peak_Gy": so_far.peak,
             "budget_Gy": budget.dose,
@@ -217,9 +221,10 @@ class DoseAccount:
 def _sums(exposures: Exposures) -> dict[str, Any]:
     """Return how many exposures there were, and their photons."""
     counted = exposures.where(exposures.status != "withdrawn")
+    photons = counted_photons(counted)
     return {
         "exposures": len(counted),
         "uncertain": int(np.sum(counted.status != "done")),
-        "photons": float(counted.photons.sum()),
-        "photons_uncertainty": float(counted.photons_uncertainty.sum()),
+        "photons": photons.number,
+        "photons_uncertainty": photons.sigma,
     }

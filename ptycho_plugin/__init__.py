@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ptycho_plugin.callbacks import LiveReconstruction, raw_run_writer
     from ptycho_plugin.dataset import PtychoDataset
     from ptycho_plugin.devices import replayed_beamline, simulated_beamline
+    from ptycho_plugin.dose_query import dose_so_far
     from ptycho_plugin.geometry import Geometry
     from ptycho_plugin.io import read_dataset
     from ptycho_plugin.ledger import Budget, Ledger
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ptycho_plugin.reconstruction.options import ReconstructionOptions
     from ptycho_plugin.reconstruction.orientation_search import find_orientation
     from ptycho_plugin.reconstruction.whole_scan import reconstruct
+    from ptycho_plugin.region_dose import Illumination
     from ptycho_plugin.trajectory import ConcentricRings
 
 _HOME = {
@@ -40,6 +42,7 @@ _HOME = {
     "ConcentricRings": "trajectory",
     "DoseGuard": "plans",
     "Geometry": "geometry",
+    "Illumination": "region_dose",
     "Ledger": "ledger",
     "LiveReconstruction": "callbacks",
     "LocalTiledServer": "publishing.server",
@@ -50,6 +53,7 @@ _HOME = {
     "background_frames": "plans",
     "calibrate_flux": "plans",
     "dataset_from_tiled": "publishing.raw",
+    "dose_so_far": "dose_query",
     "find_beam_centre": "plans",
     "find_orientation": "reconstruction.orientation_search",
     "probe_calibration": "plans",
@@ -67,6 +71,7 @@ __all__ = [
     "ConcentricRings",
     "DoseGuard",
     "Geometry",
+    "Illumination",
     "Ledger",
     "LiveReconstruction",
     "LocalTiledServer",
@@ -77,6 +82,7 @@ __all__ = [
     "background_frames",
     "calibrate_flux",
     "dataset_from_tiled",
+    "dose_so_far",
     "find_beam_centre",
     "find_orientation",
     "probe_calibration",

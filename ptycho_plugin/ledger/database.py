@@ -128,8 +128,8 @@ class Database:
     def _update(self) -> None:
         if self._read_only:
             raise LedgerError(
-                f"the ledger {self.path} is of an older version: open it once to write, which brings it up to "
-                "date, or a copy of it"
+                f"the ledger {self.path} is of an older version: open it once to write, or a copy of it, "
+                "which brings it up to date"
             )
         with self.transaction() as connection:
             self._add_tables(connection)

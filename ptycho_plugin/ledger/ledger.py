@@ -29,7 +29,6 @@ from ptycho_plugin.ledger.scans import SAME_REPEAT, Scans, check_open
 from ptycho_plugin.ledger.schema import COUNTED
 from ptycho_plugin.ledger.session import SessionLock, is_alive, remove_left_locks
 
-
 NO_SESSION = 0
 
 

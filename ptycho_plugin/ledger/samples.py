@@ -194,14 +194,19 @@ class Samples:
 
     def budget(self, region: Region) -> Budget:
         """Return the dose that a region may take."""
+        budget = self.budget_or_none(region)
+        if budget is None:
+            raise LedgerError(f"{region} has no budget: set one first")
+        return budget
+
+    def budget_or_none(self, region: Region) -> Budget | None:
+        """Return the dose that a region may take, or None where nobody has set any."""
         with self._database.snapshot() as connection:
             row = connection.execute(
                 "SELECT dose, material, formula FROM budgets WHERE region = ? ORDER BY id DESC LIMIT 1",
                 (region.key,),
             ).fetchone()
-        if row is None:
-            raise LedgerError(f"{region} has no budget: set one first")
-        return Budget(**row)
+        return Budget(**row) if row else None
 
 
 def current_mounting(connection: sqlite3.Connection, sample: str) -> Mounting:

@@ -127,7 +127,7 @@ def test_a_read_only_ledger_is_refused_at_opening(path, which):
 
 @pytest.fixture
 def untouched(path):
-    """A closed ledger on a disk that takes nothing, as far as its folder can say so, and is as it was after."""
+    """A closed ledger in a folder that takes nothing; in the end it is as it was."""
     with Ledger(path, new=True) as ledger:
         ledger.samples.mount("film")
     before = path.read_bytes()
