@@ -64,8 +64,9 @@ class DoseSoFar:
 
     @property
     def mean_fluence(self) -> float:
-        """Photons per m2, averaged over the scanned field."""
-        return float(self.fluence[self._field].mean())
+        """Photons per m2, averaged over the scanned field and, as the dose is, over the electrons' range."""
+        spread = self.model.surface_dose(self.fluence, self.map.grid.pixel) / self.model.gray_per_fluence
+        return float(spread[self._field].mean())
 
     @property
     def through_thickness(self) -> float | None:

@@ -57,7 +57,7 @@ class Illumination:
             probe=np.ones((1, 1, 1), np.complex64),
             pixel=POINT_PIXEL,
             position_sign=position_sign,
-            source="a point, as the illumination was not stated, so that no dose is larger than this one",
+            source="a point, for want of a stated one, so that each dose is an upper bound",
         )
 
 

@@ -85,7 +85,8 @@ class Database:
         if new and self.path.exists() and self.path.stat().st_size:
             raise LedgerError(f"there is a file {self.path} already: open it, or name another new ledger")
         if not new and not self.path.is_file():
-            raise LedgerError(f"there is no ledger {self.path}: check the path, or say new=True to make one")
+            make = "" if self._read_only else ", or say new=True to make one"
+            raise LedgerError(f"there is no ledger {self.path}: check the path{make}")
         for place in () if self._read_only else (folder, self.path):
             # Root may write anywhere, but someone took the write bits away for a reason.
             if place.exists() and not place.stat().st_mode & 0o222:
