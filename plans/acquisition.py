@@ -10,7 +10,9 @@ import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 
 from ptycho_plugin.devices import Beamline
+from ptycho_plugin.ledger.rigid import Position
 from ptycho_plugin.metadata import ProbeSource, Purpose, ScanMetadata
+from ptycho_plugin.plans.parking import park
 from ptycho_plugin.plans.stubs import close_shutter, record
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.trajectory import Trajectory
@@ -20,13 +22,18 @@ BASELINE_STREAM = "baseline"
 
 
 def acquire(
-    beamline: Beamline, exposures: MsgGenerator[None], exposure_s: float, md: Mapping[str, Any]
+    beamline: Beamline,
+    exposures: MsgGenerator[None],
+    exposure_s: float,
+    md: Mapping[str, Any],
+    park_um: Position | None = None,
 ) -> MsgGenerator[str]:
     """Open a run around exposures and return its uid.
 
     The devices are staged, the exposure time is set, coarse stage and attenuator are read once,
-    and the shutter is closed in the end, whatever happens. No message is given twice after an
-    interruption, unless the exposures ask for it.
+    and the shutter is closed in the end, whatever happens. A run that ends early leaves the piezo
+    stage at `park_um`, if that is given. No message is given twice after an interruption, unless the
+    exposures ask for it.
     """
 
     @bpp.stage_decorator([beamline.shutter, beamline.detector, beamline.encoder, beamline.flux])
@@ -37,6 +44,8 @@ def acquire(
         yield from exposures
 
     safe = bpp.finalize_wrapper(run(), close_shutter(beamline))
+    if park_um is not None:
+        safe = bpp.contingency_wrapper(safe, except_plan=lambda _: park(beamline, park_um))
     return (yield from bpp.rewindable_wrapper(safe, False))
 
 

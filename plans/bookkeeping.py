@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.dose import Photons
 from ptycho_plugin.flux import FluxCalibration
-from ptycho_plugin.ledger import Beam, CalibrationUsed, Delivered, Intent, Region
-from ptycho_plugin.ledger.records import Kind
+from ptycho_plugin.ledger import Beam, CalibrationUsed, Delivered, Intent, Region, Scan
+from ptycho_plugin.ledger.records import Frame, Kind
 from ptycho_plugin.ledger.rigid import Position
 from ptycho_plugin.plans.dose_account import DoseAccount
 
@@ -82,6 +82,18 @@ class PendingExposure:
         """Whether a counter still measures, or waits for the detector to begin."""
         return not all(status.done for status in self.counters.values())
 
+    @property
+    def frame(self) -> Frame:
+        """What came of it."""
+        if not self.triggered:
+            return "none"
+        return "saved" if self.saved else "lost"
+
+    @property
+    def is_frame_due(self) -> bool:
+        """Whether it was made and its event is not saved yet."""
+        return self.frame == "lost"
+
     def has_measured(self, counter: str) -> bool:
         """Return whether a counter has measured during the exposure."""
         status = self.counters.get(counter)
@@ -129,7 +141,19 @@ class Bookkeeper:
         self._account.update()
         self._account.check_scan(points_um + coarse_um, photons)
 
-    def intend(self, run_uid: str, point: int, calibration: FluxCalibration) -> MsgGenerator[PendingExposure]:
+    def scan(self, points_um: NDArray[np.float64], exposure_s: float) -> MsgGenerator[Scan]:
+        """Return a scan of the piezo stage, where coarse stage and attenuator stand, for the ledger."""
+        return Scan(
+            points_um=tuple(map(tuple, points_um.tolist())),
+            coarse_um=(yield from self._with_coarse(0.0, 0.0)),
+            exposure_s=exposure_s,
+            energy_eV=self._beamline.geometry.energy_eV,
+            transmission=(yield from _value(self._beamline.attenuator)),
+        )
+
+    def intend(
+        self, run_uid: str, point: int, calibration: FluxCalibration, *, again: bool = False
+    ) -> MsgGenerator[PendingExposure]:
         """Write that an exposure is about to be made where the stages stand, or raise why it may not be."""
         beamline, timing = self._beamline, self._beamline.shutter_timing
         gain = yield from _value(beamline.flux.gain)
@@ -150,7 +174,7 @@ class Bookkeeper:
         )
         openings = len(beamline.shutter.openings_s)
         return PendingExposure(
-            self._account.intend(intent),
+            self._account.intend(intent, again=again),
             intent,
             calibration,
             transmission,
@@ -180,6 +204,7 @@ class Bookkeeper:
             photons=photons.number,
             photons_uncertainty=photons.sigma,
             start_um=position,
+            frame=exposure.frame,
         )
 
     def settle(self, exposure: PendingExposure, outcome: Delivered | None) -> None:

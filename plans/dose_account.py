@@ -33,6 +33,12 @@ class _OnStage:
         here, centre = self.transform.to_sample(stage_um), self.region.centre_um
         return here[0] - centre[0], here[1] - centre[1]
 
+    def edge_um(self) -> list[Position]:
+        """Return where the middles of the region's four sides lie on the stage."""
+        (row, column), reach = self.region.centre_um, self.region.reach_um
+        sides = ((row - reach, column), (row + reach, column), (row, column - reach), (row, column + reach))
+        return [self.transform.to_stage(side) for side in sides]
+
     def add(self, stage_um: Position, photons: float) -> None:
         """Add an exposure."""
         self.dose.add(self.from_centre_um(stage_um), photons)
@@ -160,12 +166,22 @@ class DoseAccount:
         if self._region is not None:
             self._region.check_scan(points_um, photons)
 
+    def edge_um(self) -> list[Position]:
+        """Return stage positions in the middles of the region's four sides; none without a region."""
+        return [] if self._region is None else self._region.edge_um()
+
     def begin_run(self, run_uid: str) -> None:
         """Say of which run the exposures to come are."""
         self._run_uid = run_uid
 
-    def intend(self, intent: Intent) -> int:
+    def intend(self, intent: Intent, *, again: bool = False) -> int:
         """Write that an exposure is about to be made, and return its key: then the shutter may open.
+
+        Parameters
+        ----------
+        intent : Intent
+        again : bool
+            As for `Ledger.intend`.
 
         Raises
         ------
@@ -176,7 +192,7 @@ class DoseAccount:
         """
         if self._region is not None:
             self._region.check(intent)
-        return self._ledger.intend(intent)
+        return self._ledger.intend(intent, again=again)
 
     def confirm(self, key: int, delivered: Delivered) -> None:
         """Write what an exposure was; it says where."""

@@ -27,15 +27,20 @@ from ptycho_plugin.errors import DoseRefusal, InputError, StalledPlanError
 from ptycho_plugin.flux import FluxCalibration
 from ptycho_plugin.ledger import Ledger, Region
 from ptycho_plugin.ledger.records import Kind
+from ptycho_plugin.ledger.rigid import Position
 from ptycho_plugin.plans.bookkeeping import Bookkeeper, PendingExposure
+from ptycho_plugin.plans.continuation import Again, Continuation, Repeat
 from ptycho_plugin.plans.dose_account import DoseAccount
 from ptycho_plugin.plans.flux_calibration import calibration_in_force
+from ptycho_plugin.plans.pauses import PauseLine
 from ptycho_plugin.plans.stubs import POLL_S, close_shutter, record, until_done
 from ptycho_plugin.plans.watchdog import Watchdog
 
 GRACE_S = 2.0
-"""For which an exposure that is under way may outlast its time when the plan has failed."""
+"""For which an exposure that is under way may outlast its time when the plan has failed, or is to end."""
 PATIENCE_S = 10.0
+GIVEN_AGAIN = ("set", "wait", "rewindable")
+"""Messages that an interruption may have kept from their work, and that do no harm a second time."""
 DOSE_STREAM = "dose"
 """Where a run keeps what its exposures have done, from the ledger."""
 
@@ -65,7 +70,7 @@ class DoseGuard:
         The illumination on the object's pixels, at any scale; by default the beamline's zone plate.
     kind : {"scan", "alignment"}
     repeat : int, optional
-        Which scan of the region it is.
+        Which scan of the region it is. Called again, an interrupted `ptycho_scan` then goes on.
     electron_range : float
         In metres, as in `DoseModel`.
     patience_s : float
@@ -108,11 +113,18 @@ class DoseGuard:
         self._account = DoseAccount(beamline, ledger, target, probe, electron_range)
         self._books = Bookkeeper(beamline, self._account, target, kind, repeat)
         self._patience_s = patience_s
+        self._repeat = Repeat(ledger, target, kind, repeat)
+        self._continuation: Continuation | None = None
+        """Of the scan that is guarded, if it is one."""
         self._watchdog = Watchdog(self._close_stalled)
+        self._pause_line = PauseLine()
         self._stalled = False
         self._following = False
         self._run_uid: str | None = None
-        self._point = 0
+        self._events = 0
+        self._request: RunEngineControlException | None = None
+        """To end, which waits for the frame of an exposure."""
+        self._request_until = 0.0
         self._bundling = False
         self._armed: dict[str, Status] = {}
         """Of the counters, by their names: done when they have measured during an exposure."""
@@ -139,15 +151,64 @@ class DoseGuard:
         try:
             return (yield from self._follow(plan))
         finally:
-            self._following = False
+            self._following, self._request = False, None
             self._watchdog.rest()
             if self._exposure is not None:  # the RunEngine was halted, and takes no message any more
                 self._exposure = None
                 self._beamline.shutter.set("closed")
             plan.close()
 
+    def scan(self, plan: MsgGenerator[Any], continuation: Continuation) -> MsgGenerator[Any]:
+        """Return the messages of a plan that exposes the points of a scan, guarded, and their run registered.
+
+        Parameters
+        ----------
+        plan : generator
+            With one event for each point, in their order.
+        continuation : Continuation
+        """
+        self._continuation = continuation
+        try:
+            return (yield from self(plan))
+        finally:
+            self._continuation = None
+
+    def continuation(
+        self, points_um: NDArray[np.float64], exposure_s: float, again: Again = False
+    ) -> MsgGenerator[Continuation]:
+        """Return what is to be exposed of a scan, of which earlier runs of the repeat may have done a part.
+
+        Parameters
+        ----------
+        points_um : ndarray, (point, 2), float64
+            Positions (row, column) of the piezo stage.
+        exposure_s : float
+            In seconds.
+        again : bool or sequence of int
+            Whether to expose again what may have been exposed, or left no frame; or which points of these.
+
+        Raises
+        ------
+        DoseRefusal
+            If the repeat is complete, or the region closed.
+        InputError
+            If `again` names other points.
+        LedgerError
+            If the repeat was begun with another scan; it names the difference.
+        """
+        scan = yield from self._books.scan(points_um, exposure_s)
+        return self._repeat.continuation(scan, again)
+
+    def edge_um(self, continuation: Continuation) -> list[Position]:
+        """Return positions (row, column) of the piezo stage on the region's four sides, once it was checked.
+
+        None where no region is placed.
+        """
+        coarse = continuation.scan.coarse_um
+        return [(row - coarse[0], column - coarse[1]) for row, column in self._account.edge_um()]
+
     def check_scan(self, points_um: NDArray[np.float64], exposure_s: float) -> MsgGenerator[None]:
-        """Refuse a scan that cannot end within the region and its budget, before anything is exposed.
+        """Refuse exposures that cannot end within the region and its budget, before the first is made.
 
         Parameters
         ----------
@@ -166,23 +227,57 @@ class DoseGuard:
 
     def _follow(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Give a plan's messages to their handlers, and the answers, or what was raised, to the plan."""
+        yield Msg("null", self._pause_line)  # so that the RunEngine tells it of pauses
         go_on: Callable[[], Msg] = partial(plan.send, None)
         while True:
             try:
                 message = go_on()
             except StopIteration as end:
                 yield from self._settle()
+                if self._request is not None:
+                    raise self._request from None
                 return end.value
             except Exception:
                 yield from self._settle()
                 raise
             try:
-                answer = yield from self._handlers.get(message.command, single_gen)(message)
+                answer = yield from self._answer(message)
                 self._check_progress()
+                self._end_if_asked()
             except Exception as error:  # noqa: BLE001  the plan decides what to do with it
                 go_on = partial(plan.throw, (yield from self._end_early(error)))
             else:
                 go_on = partial(plan.send, answer)
+
+    def _answer(self, message: Msg) -> MsgGenerator[Any]:
+        """Handle a message; a request to end waits until the frame of an exposure that was made is saved."""
+        handle = self._handlers.get(message.command, single_gen)
+        try:
+            return (yield from handle(message))
+        except RunEngineControlException as request:
+            exposure = self._exposure
+            if self._request is not None or exposure is None or not exposure.is_frame_due:
+                raise
+            self._request = request
+            self._request_until = monotonic() + exposure.exposure_s + GRACE_S
+        if message.command in GIVEN_AGAIN:
+            return (yield from handle(message))
+        return (yield from self._read_once(message)) if message.command == "read" else None
+
+    def _read_once(self, message: Msg) -> MsgGenerator[Any]:
+        """Read what an interruption may have kept from its event; it is added to it once."""
+        try:
+            return (yield from self._read(message))
+        except ValueError:  # the RunEngine has it: its data keys collide
+            return {}
+
+    def _end_if_asked(self) -> None:
+        """Raise a request to end when no frame is due, or it does not come."""
+        exposure = self._exposure
+        is_due = exposure is not None and exposure.is_frame_due and monotonic() < self._request_until
+        if self._request is not None and not is_due:
+            request, self._request = self._request, None
+            raise request
 
     # What messages mean to it.
 
@@ -190,7 +285,9 @@ class DoseGuard:
         start = self._account.update() | self._start
         self._run_uid = yield message._replace(kwargs={**start, **message.kwargs})
         self._account.begin_run(self._run_uid or "")
-        self._point, self._calibration, self._bundling = 0, None, False
+        self._events, self._calibration, self._bundling = 0, None, False
+        if self._continuation is not None and self._run_uid is not None:
+            self._repeat.begin(self._run_uid, self._continuation)
         return self._run_uid
 
     def _set(self, message: Msg) -> MsgGenerator[Status]:
@@ -224,7 +321,8 @@ class DoseGuard:
             return status
         if exposure.triggered:
             raise DoseRefusal(
-                f"point {self._point} is to be exposed again: close the shutter and save an event in between"
+                f"point {exposure.intent.point} is to be exposed again: close the shutter and save an event "
+                "in between"
             )
         # What is done already was of an exposure before.
         armed = {name: status for name, status in self._armed.items() if not status.done}
@@ -265,7 +363,7 @@ class DoseGuard:
         self._bundle(False)
         if self._exposure is not None:
             self._exposure.saved = True
-            self._point += 1
+            self._events += 1
 
     def _drop(self, message: Msg) -> MsgGenerator[None]:
         yield from _effective(message, partial(self._bundle, False))
@@ -284,6 +382,8 @@ class DoseGuard:
         yield from self._settle()
         if self._run_uid is not None:
             yield from record([self._account], DOSE_STREAM)
+            if self._continuation is not None:
+                self._repeat.end(self._run_uid)
         self._run_uid = None
         return (yield message)
 
@@ -292,6 +392,14 @@ class DoseGuard:
     @property
     def _is_open(self) -> bool:
         return self._exposure is not None and self._exposure.is_open
+
+    @property
+    def _point(self) -> tuple[int, bool]:
+        """Number of the point that is exposed next, and whether it is exposed again."""
+        if self._continuation is None:
+            return self._events, False
+        point = self._continuation.points[self._events]
+        return point, point in self._continuation.again
 
     def _intend(self) -> MsgGenerator[None]:
         """Write that an exposure is about to be made; from here on no message is given twice."""
@@ -305,7 +413,8 @@ class DoseGuard:
             )
         if self._calibration is None:
             self._calibration = yield from calibration_in_force(self._beamline)
-        self._exposure = yield from self._books.intend(self._run_uid, self._point, self._calibration)
+        point, again = self._point
+        self._exposure = yield from self._books.intend(self._run_uid, point, self._calibration, again=again)
         self._exposure.rewindable = rewindable
         self._stalled = False
         self._watchdog.watch(self._exposure.exposure_s + self._patience_s)

@@ -27,6 +27,8 @@ class PlannedScan:
         Where the reconstruction starts from; any scale.
     points_um : ndarray, (point, 2), float64
         Stage positions (row, column).
+    exposed_um : ndarray, (point, 2), float64
+        Those that are to be exposed: not all, where a scan goes on.
     step_um : float
         Largest step that joins the points to one scan.
     travel_um : ((float, float), (float, float))
@@ -54,6 +56,7 @@ class PlannedScan:
     geometry: Geometry
     probe: NDArray[np.complex64]
     points_um: NDArray[np.float64]
+    exposed_um: NDArray[np.float64]
     step_um: float
     travel_um: tuple[tuple[float, float], tuple[float, float]]
     exposure_s: float

@@ -49,14 +49,16 @@ class Preflight:
         return table
 
 
-def preflight(scan: PlannedScan, remarks: Iterable[str] = ()) -> Preflight:
+def preflight(scan: PlannedScan, remarks: Iterable[str] = (), findings: Iterable[Finding] = ()) -> Preflight:
     """Judge a planned scan.
 
     Parameters
     ----------
     scan : PlannedScan
     remarks : iterable of str
-        Warnings of others, such as one of an old probe.
+        Warnings of others about the probe, such as one of an old one.
+    findings : iterable of Finding
+        Of others.
     """
     warnings = (Finding("probe", 0.0, "", remark, level="warning") for remark in remarks)
-    return Preflight((*(check(scan) for check in CHECKS), *warnings))
+    return Preflight((*findings, *(check(scan) for check in CHECKS), *warnings))

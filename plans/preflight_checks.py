@@ -174,7 +174,7 @@ def dose(scan: PlannedScan) -> Finding:
         material=scan.sample.material if scan.sample else PMMA, energy_eV=scan.geometry.energy_eV
     )
     illumination, pixel = illumination_of(scan.probe), scan.geometry.object_pixel
-    places = np.stack([scan.points_um, scan.points_um], axis=1) * M_PER_UM
+    places = np.stack([scan.exposed_um, scan.exposed_um], axis=1) * M_PER_UM
     try:
         grid = Grid.covering(places, illumination.shape, pixel, model.reach)
     except InputError as error:
@@ -190,7 +190,7 @@ def dose(scan: PlannedScan) -> Finding:
 
 def duration(scan: PlannedScan) -> Finding:
     """Report how long exposures and readout take; moves take longer."""
-    points = len(scan.points_um)
+    points = len(scan.exposed_um)
     value = points * (scan.exposure_s + scan.detector.readout_s)
     sentence = f"exposures and readout alone of {points} points take {_in_unit(value, TIMES)}"
     return Finding("duration", value, "s", sentence)
@@ -199,8 +199,8 @@ def duration(scan: PlannedScan) -> Finding:
 def data_volume(scan: PlannedScan) -> Finding:
     """Estimate what the frames take on disk at most."""
     rows, columns = scan.frame_shape
-    value = len(scan.points_um) * rows * columns * BYTES_PER_PIXEL * 1e-9
-    sentence = f"{len(scan.points_um)} frames of {rows} x {columns} px are {value:.2f} GB before compression"
+    value = len(scan.exposed_um) * rows * columns * BYTES_PER_PIXEL * 1e-9
+    sentence = f"{len(scan.exposed_um)} frames of {rows} x {columns} px are {value:.2f} GB before compression"
     return Finding("data_volume", value, "GB", sentence)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ptycho_plugin.devices import Beamline
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.metadata import Purpose, ScanMetadata
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.plans.acquisition import acquire, scan_metadata, start_metadata
@@ -21,8 +22,10 @@ from ptycho_plugin.plans.arguments import (
     PositionMicrometres,
     checked,
 )
+from ptycho_plugin.plans.continuation import Again, Continuation
 from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.plans.illumination import calibration_store, probe_source
+from ptycho_plugin.plans.parking import edge_of, within_travel
 from ptycho_plugin.plans.planned_scan import PlannedScan
 from ptycho_plugin.plans.preflight import Preflight, preflight
 from ptycho_plugin.plans.sample import Sample
@@ -44,9 +47,14 @@ def ptycho_scan(
     sample: Sample | None = None,
     background_run: str | None = None,
     guard: DoseGuard | None = None,
+    again: Again = False,
     md: Mapping[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Scan the sample, after a preflight that is printed and refuses what cannot work.
+
+    With a guard that has a region and a repeat number, the same call goes on with a scan that was
+    interrupted, whatever ended it: points that are done are not exposed again. After an abort, a stop
+    or an error the shutter is closed and the piezo stage parked beside the scan.
 
     Parameters
     ----------
@@ -68,6 +76,10 @@ def ptycho_scan(
         Keeps the exposures in its ledger and within its region's budget; a scan that would go over
         it is refused before it begins. The start document then says sample, area, region, repeat and
         the dose so far, and the stream "dose" what the run has done.
+    again : bool or sequence of int
+        Expose, once more and within the budget, points that earlier runs of the repeat may have
+        exposed and nobody confirmed, or exposed without saving a frame: all of them, or those of
+        these numbers. Without it they are left out, and listed.
     md : mapping, optional
         More entries for the start document.
 
@@ -85,7 +97,7 @@ def ptycho_scan(
     PreflightRefusal
         Before the shutter opens; it names each number and its limit.
     DoseRefusal, LedgerError, StalledPlanError
-        As from the guard.
+        As from the guard; also if the repeat is complete, or was begun with another scan.
     PublishingError
         If Tiled does not hold the probe, the mask or the background run.
     """
@@ -102,6 +114,7 @@ def ptycho_scan(
             sample=sample,
             background_run=background_run,
             guard=guard,
+            again=again,
             md=md,
         )
     )
@@ -121,6 +134,7 @@ def scan_as(
     background_run: str | None,
     md: Mapping[str, Any] | None,
     guard: DoseGuard | None = None,
+    again: Again = False,
 ) -> MsgGenerator[str]:
     """Scan where the coarse stage stands; as `ptycho_scan`, for any purpose."""
     scan = yield from scan_metadata(
@@ -138,40 +152,53 @@ def scan_as(
             calibration_store(beamline), background_run, scan.geometry, beamline.detector.frame_shape
         )
     points_um = scan.trajectory.offsets_um() + centre_um
+    exposed_um, continuation = points_um, None
+    if guard is not None:
+        continuation = yield from guard.continuation(points_um, exposure_s, again)
+        scan = scan.model_copy(update=continuation.to_metadata())
+        exposed_um = points_um[list(continuation.points)]
+    elif again:
+        raise InputError("again is for a scan that goes on: give it the guard of its repeat")
     measured = yield from bps.rd(beamline.detector.beam_centre_measured, default_value=False)
-    report = _preflight(beamline, scan, points_um, measured, sample)
+    report = _preflight(beamline, scan, points_um, exposed_um, measured, sample, continuation)
     Console().print(report.table())
     report.raise_refusals()
     _md = {
-        **start_metadata(beamline, scan, plan_name, len(points_um)),
+        **start_metadata(beamline, scan, plan_name, len(exposed_um)),
         **({"sample": sample.model_dump(mode="json")} if sample else {}),
         "preflight": report.to_start(),
         **(md or {}),
     }
 
     def exposures() -> MsgGenerator[None]:
-        for row, column in points_um.tolist():
+        for row, column in exposed_um.tolist():
             yield from expose_point(beamline, (row, column))
 
-    run = acquire(beamline, exposures(), exposure_s, _md)
-    if guard is None:
+    edge_um = edge_of(points_um, scan.trajectory.step_um)
+    if guard is not None and continuation is not None:
+        yield from guard.check_scan(exposed_um, exposure_s)
+        edge_um = guard.edge_um(continuation) or edge_um
+    run = acquire(beamline, exposures(), exposure_s, _md, within_travel(beamline, edge_um))
+    if guard is None or continuation is None:
         return (yield from run)
-    yield from guard.check_scan(points_um, exposure_s)
-    return (yield from guard(run))
+    return (yield from guard.scan(run, continuation))
 
 
 def _preflight(
     beamline: Beamline,
     scan: ScanMetadata,
     points_um: NDArray[np.float64],
+    exposed_um: NDArray[np.float64],
     centre_measured: bool,
     sample: Sample | None,
+    continuation: Continuation | None,
 ) -> Preflight:
     probe, remarks = _start_probe(beamline, scan)
     planned = PlannedScan(
         geometry=scan.geometry,
         probe=probe,
         points_um=points_um,
+        exposed_um=exposed_um,
         step_um=scan.trajectory.step_um,
         travel_um=(beamline.stage.y.limits, beamline.stage.x.limits),
         exposure_s=scan.exposure_s,
@@ -188,7 +215,7 @@ def _preflight(
         focus_size=beamline.focus_size,
         sample=sample,
     )
-    return preflight(planned, remarks)
+    return preflight(planned, remarks, continuation.findings() if continuation else ())
 
 
 def _start_probe(beamline: Beamline, scan: ScanMetadata) -> tuple[NDArray[np.complex64], tuple[str, ...]]:

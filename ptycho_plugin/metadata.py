@@ -57,6 +57,17 @@ class ScanMetadata(BaseModel):
     trajectory: Trajectory
     centre_um: tuple[float, float] = (0.0, 0.0)
     """Stage position (row, column) of the trajectory's centre."""
+    coarse_um: tuple[float, float] | None = None
+    """Where the coarse stage (row, column) stood, if a guard has noted it."""
+    continues: tuple[str, ...] = ()
+    """Uids of the earlier runs of this repeat, in their order: the scan is in all of them together."""
+    points: tuple[int, ...] | None = None
+    """Numbers of the trajectory's points that this run exposes: event ``i + 1`` is of ``points[i]``. None
+    for all."""
+    uncertain: tuple[int, ...] = ()
+    """Points that this run leaves out, because an earlier one may have exposed them."""
+    lost: tuple[int, ...] = ()
+    """Points that this run leaves out, because an earlier one exposed them, without saving an event."""
     exposure_s: Annotated[float, Field(gt=0)]
     photons_per_frame: float | None = None
     """Photons expected on the sample in one exposure."""

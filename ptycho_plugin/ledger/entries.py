@@ -51,7 +51,7 @@ def done(delivered: Delivered) -> Entry:
         "open_s": delivered.open_s,
         "photons": delivered.photons,
         "photons_uncertainty": delivered.photons_uncertainty,
-        "recorded": delivered.recorded,
+        "frame": delivered.frame,
     }
 
 
@@ -95,7 +95,7 @@ def check_settled(rows: list[sqlite3.Row]) -> None:
 
 def next_attempt(earlier: list[sqlite3.Row], again: bool) -> int:
     """Return the number of this attempt at a point, or refuse a second exposure."""
-    counted = [row for row in earlier if row["status"] != "withdrawn"]
+    counted = [row for row in earlier if row["status"] != "withdrawn" and row["frame"] != "none"]
     if counted and not again:
         raise LedgerError(
             f"{named(counted[-1])} is {counted[-1]['status']}: exposing the point again must be asked for"

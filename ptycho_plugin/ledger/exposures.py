@@ -35,8 +35,8 @@ class Exposures:
     point, attempt, region, repeat : ndarray, (exposure,), int64
         `region` is the key of the one that it was meant for, which need not be the one asked about;
         -1 where there is none, as for `repeat`.
-    recorded : ndarray, (exposure,), bool
-        Whether it is done and its event was saved.
+    frame : ndarray, (exposure,), str
+        What came of one that is done: "saved", "lost" or "none", as in `Delivered`; else empty.
     start_um, end_um : ndarray, (exposure, 2), float64
         (row, column) where the shutter opened and closed, along the sample's axes, from the origin
         that was asked about; nan where the sample is not located.
@@ -66,7 +66,7 @@ class Exposures:
     repeat: NDArray[np.int64]
     status: NDArray[np.str_]
     reason: NDArray[np.str_]
-    recorded: NDArray[np.bool_]
+    frame: NDArray[np.str_]
     start_um: NDArray[np.float64]
     end_um: NDArray[np.float64]
     open_s: NDArray[np.float64]
@@ -134,7 +134,7 @@ def from_rows(rows: Iterable[sqlite3.Row], origin_um: Position, unplaced: int = 
         repeat=number("repeat"),
         status=column("status", np.str_),
         reason=np.array([row["reason"] or "" for row in listed], np.str_),
-        recorded=column("recorded", np.bool_),
+        frame=column("frame", np.str_),
         start_um=positions("start"),
         end_um=positions("end"),
         open_s=column("open_s", np.float64),

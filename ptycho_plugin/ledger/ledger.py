@@ -97,8 +97,8 @@ class Ledger:
         intent : Intent
         again : bool
             Expose a point that was, or may have been, exposed before, in this run or another one of
-            its repeat. Without it, only a point whose earlier exposures were all withdrawn is exposed
-            anew.
+            its repeat. Without it, only a point is exposed whose earlier exposures were all withdrawn,
+            or ended before the detector was told to expose.
 
         Raises
         ------

@@ -17,6 +17,7 @@ ENERGY_TOLERANCE = 5e-4
 """Relative: within it a flux calibration is of the same energy."""
 
 Kind = Literal["scan", "alignment"]
+Frame = Literal["saved", "lost", "none"]
 Micrometres = Annotated[float, Field(json_schema_extra={"units": "um"})]
 Position = tuple[Micrometres, Micrometres]
 Name = Annotated[str, Field(min_length=1)]
@@ -164,8 +165,10 @@ class Delivered(CheckedModel):
         its error.
     start_um, end_um : (float, float), optional
         As measured; both left out, as intended; the end alone, where nothing moved.
-    recorded : bool
-        Whether its event was saved; the dose of a lost one is spent all the same.
+    frame : {"saved", "lost", "none"}
+        What came of it: an event that was saved; an exposure without one; or none, where the shutter
+        opened and closed and the detector did not expose, so that the point is still to be exposed.
+        The dose is spent in each case.
     """
 
     opened: AwareDatetime
@@ -175,7 +178,7 @@ class Delivered(CheckedModel):
     photons_uncertainty: Annotated[float, Field(ge=0)]
     start_um: Position | None = None
     end_um: Position | None = None
-    recorded: bool = True
+    frame: Frame = "saved"
 
     @model_validator(mode="after")
     def _closes_after_it_opens(self) -> Self:

@@ -131,7 +131,7 @@ class ScanProgress:
     uncertain : tuple of int
         Intended, and nobody confirmed it: they count as exposed.
     left : tuple of int
-        Never exposed.
+        Never exposed, though the shutter may have opened for one.
     end : End or None
         That of the repeat, when it is complete.
     """

@@ -239,8 +239,7 @@ def _check_goes_on(
 def _progress(runs: tuple[ScanRun, ...], rows: list[sqlite3.Row], end: End | None) -> ScanProgress:
     found: dict[int, set[str]] = {}
     for row in rows:
-        status = "recorded" if row["recorded"] else row["status"]
-        found.setdefault(row["point"], set()).add(status)
+        found.setdefault(row["point"], set()).add(row["frame"] or row["status"])
     sorted_out: dict[str, list[int]] = {name: [] for name in ("done", "lost", "uncertain", "left")}
     for point in range(len(runs[0].scan.points_um)):
         sorted_out[_standing(found.get(point, set()))].append(point)
@@ -249,8 +248,8 @@ def _progress(runs: tuple[ScanRun, ...], rows: list[sqlite3.Row], end: End | Non
 
 def _standing(statuses: set[str]) -> str:
     """Return what all the attempts at a point come to."""
-    if "recorded" in statuses:
+    if "saved" in statuses:
         return "done"
     if statuses & {"uncertain", "under way"}:
         return "uncertain"
-    return "lost" if "done" in statuses else "left"
+    return "lost" if "lost" in statuses else "left"

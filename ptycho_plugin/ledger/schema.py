@@ -120,8 +120,10 @@ RUNS_AND_ENDS = (
         ended_utc TEXT NOT NULL
     )""",
     "CREATE INDEX ends_of_region ON ends (region)",
-    # Whether the event of an exposure that is done was saved; what the first version counted, was not asked.
-    "ALTER TABLE outcomes ADD COLUMN recorded INTEGER NOT NULL DEFAULT 1",
+    # Of an exposure that is done; the first version did not ask, and kept whole runs.
+    """
+    ALTER TABLE outcomes ADD COLUMN frame TEXT NOT NULL DEFAULT 'saved'
+        CHECK (frame IN ('saved', 'lost', 'none'))""",
 )
 
 CALIBRATION_SIGMA = (
@@ -135,7 +137,7 @@ COUNTED = """
     CREATE TEMP VIEW counted AS
     WITH latest AS (
         SELECT e.*, m.sample, m.cosine, m.sine, m.shift_row_um, m.shift_column_um,
-            o.photons, o.photons_uncertainty, o.recorded, o.reason, o.opened_utc, o.closed_utc,
+            o.photons, o.photons_uncertainty, o.frame, o.reason, o.opened_utc, o.closed_utc,
             coalesce(o.open_s, e.open_s) AS opened_s,
             coalesce(o.start_row_um, e.start_row_um) AS row_1,
             coalesce(o.start_column_um, e.start_column_um) AS column_1,
@@ -153,7 +155,7 @@ COUNTED = """
         LEFT JOIN outcomes AS o ON o.exposure = e.id
     )
     SELECT id, session, sample, region, run_uid, point, attempt, kind, repeat, status, reason,
-        status = 'done' AND recorded AS recorded,
+        CASE status WHEN 'done' THEN frame ELSE '' END AS frame,
         cosine * row_1 - sine * column_1 + shift_row_um AS start_row_um,
         sine * row_1 + cosine * column_1 + shift_column_um AS start_column_um,
         cosine * row_2 - sine * column_2 + shift_row_um AS end_row_um,

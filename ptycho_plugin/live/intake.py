@@ -27,6 +27,9 @@ LATE_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 class Intake:
     """Follows the spool of one run and reads the frames that it names.
 
+    Of the runs that it continues it takes the frames that the spools beside its own name; it tells of one
+    that has no spool there.
+
     Parameters
     ----------
     folder : path
@@ -47,6 +50,7 @@ class Intake:
     def __init__(self, folder: Path, files: FrameFiles, store: CalibrationStore, report: Report) -> None:
         self.run = RunDocuments()
         self.unread = ""
+        self._folder = folder
         self._spool = SpoolReader(folder)
         self._files = files
         self._store = store
@@ -109,7 +113,8 @@ class Intake:
 
     def _join(self, name: str, document: dict[str, Any]) -> list[Exposure]:
         try:
-            return self.run.add(name, document)
+            exposures = self.run.add(name, document)
+            return [*self._before(), *exposures] if name == "start" else exposures
         except InputError as error:
             if not self.run.start:
                 raise
@@ -117,6 +122,16 @@ class Intake:
                 self._report(warning=f"{error}; such documents are left out and counted")
             self._unusable_documents += 1
             return []
+
+    def _before(self) -> Iterator[Exposure]:
+        """Yield the exposures of the runs that this one continues."""
+        for uid in self.run.scan.continues:
+            earlier = RunDocuments()
+            try:
+                for name, document in SpoolReader(self._folder.with_name(uid)).read():
+                    yield from earlier.add(name, document)
+            except (InputError, OSError, ValueError) as error:
+                self._report(warning=f"frames of run {uid}, which this one continues, are left out: {error}")
 
     def _read(self, exposure: Exposure) -> NDArray[np.generic]:
         uri, dataset, index, _ = exposure

@@ -111,3 +111,40 @@ def test_a_run_can_be_replayed_document_by_document(tiled: Any, make_scan: Any, 
     assert names[0] == "start"
     assert names[-1] == "stop"
     assert "stream_datum" in names
+
+
+def test_runs_of_one_scan_are_joined_in_its_order(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
+    writer = raw_run_writer(tiled, tmp_path)
+
+    def write(scan: Any, count: int, end: str = "") -> str:
+        for name, document in scan.documents(count=count):
+            if name != end:
+                writer(name, document)
+        return str(scan.uid)
+
+    first = make_scan(points=(5, 0, 1, 2), coarse_um=(10.0, 20.0))
+    cut_off = make_scan(points=(3, 6), coarse_um=(10.0, 20.0))
+    last = make_scan(points=(2, 4, 3), coarse_um=(10.0, 20.05))
+    uids = [write(first, 4), write(cut_off, 0), write(last, 3)]
+    last = make_scan(points=(2, 4, 3), coarse_um=(10.0, 20.05), continues=tuple(uids[:2]))
+    dataset = dataset_from_tiled(tiled, write(last, 3))
+    expected = [first.stage_um[1], first.stage_um[2], first.stage_um[3], last.stage_um[2], last.stage_um[1]]
+    expected = -np.array([*expected, first.stage_um[0]])
+    expected[3:5] -= (0, 0.05)
+    np.testing.assert_allclose(dataset.positions, expected * M_PER_UM)
+    assert any("points 6, 7, " in remark and "no frame" in remark for remark in dataset.remarks)
+
+
+def test_a_run_that_was_cut_off_gives_what_tiled_has_of_it(
+    tiled: Any, make_scan: Any, tmp_path: Path
+) -> None:
+    scan = make_scan()
+    writer = raw_run_writer(tiled, tmp_path)
+    for name, document in scan.documents(count=25):
+        if name == "stop":
+            break
+        if name != "event" or document["seq_num"] <= 10:
+            writer(name, document)
+    dataset = dataset_from_tiled(tiled, scan.uid)
+    assert len(dataset) == 10
+    assert any("10 frames" in remark and "cut off" in remark for remark in dataset.remarks)

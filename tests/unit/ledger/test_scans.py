@@ -42,7 +42,8 @@ def test_a_repeat_goes_on_where_its_runs_ended(ledger, region, run, expose, inte
     assert not ledger.scans.progress(region, 1).is_complete
     ledger.scans.begin(run())
     expose("first", 0)
-    expose("first", 1, recorded=False)
+    expose("first", 1, frame="lost")
+    expose("first", 3, frame="none")
     ledger.intend(intent(2, run_uid="first", repeat=1))
     progress = ledger.scans.progress(region, 1, scan=SCAN)
     assert (progress.done, progress.lost, progress.uncertain, progress.left) == ((0,), (1,), (2,), (3,))
@@ -171,5 +172,5 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(path, intent, ledge
             assert session._database._pragma("user_version") == SCHEMA_VERSION
             exposures = session.exposures_of_run("run")
             assert exposures.photons.tolist() == [900]
-            assert exposures.recorded.tolist() == [True]
+            assert exposures.frame.tolist() == ["saved"]
             assert np.isnan(exposures.calibration_sigma).tolist() == [True]

@@ -132,3 +132,23 @@ def test_an_unusable_start_document_ends_it(run: Run, start: dict[str, Any]) -> 
     run.spool.append("start", start)
     with pytest.raises(InputError, match="run"):
         run.intake.take()
+
+
+def test_frames_of_the_runs_that_it_continues_are_taken_too(tmp_path: Path) -> None:
+    first = Run(tmp_path / "first")
+    with first.files:
+        first.spool_all()
+        first.write_frame()
+    first.spool.close()
+    warnings: list[str] = []
+    scan = SCAN.model_copy(update={"continues": ("first", "gone"), "points": (1,)})
+    second = SpoolWriter(tmp_path / "second")
+    second.append("start", {"uid": "second", "time": 0.0, **scan.to_start()})
+    second.close()
+    with FrameFiles(tmp_path) as files:
+        report = lambda *, warning, **_: warnings.append(warning)  # noqa: E731
+        taken = Intake(tmp_path / "second", files, None, report).take()  # type: ignore[arg-type] # no mask
+    assert taken is not None
+    np.testing.assert_allclose(taken.positions, [[1e-6, 2e-6]])
+    assert len(warnings) == 1
+    assert "frames of run gone, which this one continues, are left out" in warnings[0]

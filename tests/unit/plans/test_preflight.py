@@ -30,6 +30,7 @@ def published() -> PlannedScan:
         geometry=PUBLISHED_GEOMETRY,
         probe=ZonePlate().probe(PUBLISHED_GEOMETRY),
         points_um=ConcentricRings().offsets_um(),
+        exposed_um=ConcentricRings().offsets_um(),
         step_um=ConcentricRings().step_um,
         travel_um=((-50.0, 50.0), (-50.0, 50.0)),
         exposure_s=0.2,
@@ -189,7 +190,7 @@ def test_durations_and_doses_are_in_a_unit_of_their_size(
 
 
 def test_a_single_point_has_a_dose(published: PlannedScan) -> None:
-    report = preflight(replace(published, points_um=np.zeros((1, 2)), step_um=0.0))
+    report = preflight(replace(published, exposed_um=np.zeros((1, 2))))
     dose = {finding.name: finding.value for finding in report.findings}["dose"]
     assert 0 < dose < 10
 
@@ -204,7 +205,7 @@ def test_the_dose_counts_what_passes_while_the_shutter_closes(published: Planned
 
 def test_a_dose_that_cannot_be_mapped_is_no_refusal(published: PlannedScan) -> None:
     (dose,) = [
-        f for f in preflight(replace(published, points_um=FAR_POINTS * 1e6)).findings if f.name == "dose"
+        f for f in preflight(replace(published, exposed_um=FAR_POINTS * 1e6)).findings if f.name == "dose"
     ]
     assert dose.level == "warning"
     assert "no dose is estimated: a map of" in dose.sentence

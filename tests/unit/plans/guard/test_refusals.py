@@ -200,8 +200,9 @@ def test_a_scan_takes_a_guard(engine: RunEngine, film: Any, guard: Any, document
 
 
 def test_a_scan_that_cannot_end_within_its_budget_or_region_is_not_begun(
-    engine: RunEngine, film: Any, guard: Any, documents: Any
+    engine: RunEngine, film: Any, documents: Any
 ) -> None:
+    guard = DoseGuard(film.beamline, film.ledger, film.region)
     engine(ptycho_scan(film.beamline, trajectory=SMALL, guard=guard))
     spent = documents.events("dose")[0]["data"]["dose_peak_Gy"]
     documents.clear()
