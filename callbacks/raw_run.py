@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 ROWS_PER_WRITE = 10
 """A write costs 80 to 90 ms in the RunEngine's thread: rows come in tens, still during the run."""
 
+NO_ARRAY = 0
+"""Elements of the largest array in an event that goes into a table: each is one of its own in Tiled."""
+
 
 def raw_run_writer(client: Any, backup_directory: str | Path) -> TiledWriter:
     """Return a callback that writes runs under ``raw`` of a Tiled tree.
@@ -35,4 +38,9 @@ def raw_run_writer(client: Any, backup_directory: str | Path) -> TiledWriter:
     with tiled_errors(client):
         if "raw" not in client:
             client.create_container("raw", specs=[Spec("CatalogOfBlueskyRuns", version="3.0")])
-        return TiledWriter(client["raw"], backup_directory=str(backup_directory), batch_size=ROWS_PER_WRITE)
+        return TiledWriter(
+            client["raw"],
+            backup_directory=str(backup_directory),
+            batch_size=ROWS_PER_WRITE,
+            max_array_size=NO_ARRAY,
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
 from dataclasses import dataclass
 from time import time
 from typing import Any
@@ -16,7 +16,10 @@ from ptycho_plugin.dose_query import counted_photons
 from ptycho_plugin.errors import DoseRefusal
 from ptycho_plugin.ledger import Budget, Delivered, Exposures, Intent, Ledger, Region
 from ptycho_plugin.ledger.rigid import Position, RigidTransform
+from ptycho_plugin.publishing.dose_documents import GUARDED_RUN, Reading, map_reading
 from ptycho_plugin.region_dose import Illumination, RegionDose, budget_material
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class DoseAccount:
         self._probe = probe
         self._electron_range = electron_range
         self._run_uid = ""
+        self._data_keys: dict[str, Any] = {}
         self._region: _OnStage | None = None
 
     def update(self) -> dict[str, Any]:
@@ -146,7 +150,8 @@ class DoseAccount:
             "unplaced": exposures.unplaced,
             **_sums(exposures),
         }
-        return {"sample": region.sample, "area": region.area, "region": region.name, "dose": dose}
+        identity = {"sample": region.sample, "area": region.area, "region": region.name}
+        return {**identity, "dose": dose, "tiled_specs": [GUARDED_RUN]}
 
     def check_scan(self, points_um: NDArray[np.float64], photons: float) -> None:
         """Refuse a scan that cannot end within the budget, as the account was last updated.
@@ -209,25 +214,39 @@ class DoseAccount:
         self._add(intent.start_um, intent.photons_at_most)
 
     def read(self) -> dict[str, Any]:
-        """Return the sums of the run so far, and the region's largest dose."""
+        """Return the sums of the run so far, and the region's largest dose and its map."""
+        values, self._data_keys = self._reading()
         now = time()
-        return {key: {"value": value, "timestamp": now} for key, value in self._values().items()}
+        return {key: {"value": value, "timestamp": now} for key, value in values.items()}
 
     def describe(self) -> dict[str, Any]:
-        """Return their data keys."""
-        return {
+        """Return the data keys of what was read last."""
+        return self._data_keys
+
+    def _reading(self) -> Reading:
+        sums = _sums(self._ledger.exposures_of_run(self._run_uid))
+        peak = {} if self._region is None else {"peak_Gy": self._region.dose.peak}
+        values = {f"{self.name}_{key}": value for key, value in (sums | peak).items()}
+        keys: dict[str, Any] = {
             key: {
                 "source": f"ledger:{key}",
                 "dtype": "integer" if isinstance(value, int) else "number",
                 "shape": [],
             }
-            for key, value in self._values().items()
+            for key, value in values.items()
         }
+        of_map, keys_of_map = self._map_reading()
+        return values | of_map, keys | keys_of_map
 
-    def _values(self) -> Mapping[str, float]:
-        sums = _sums(self._ledger.exposures_of_run(self._run_uid))
-        peak = {} if self._region is None else {"peak_Gy": self._region.dose.peak}
-        return {f"{self.name}_{key}": value for key, value in (sums | peak).items()}
+    def _map_reading(self) -> Reading:
+        if self._region is None:
+            return {}, {}
+        exposures = self._ledger.exposures(self._region.region)
+        try:
+            return map_reading(self._region.dose.map(exposures, self._region.budget))
+        except Exception:  # a picture must never end a scan
+            logger.exception("the dose map of run %s is not kept", self._run_uid)
+            return {}, {}
 
     def _add(self, stage_um: Position, photons: float) -> None:
         if self._region is not None:

@@ -35,14 +35,13 @@ from ptycho_plugin.plans.flux_calibration import calibration_in_force
 from ptycho_plugin.plans.pauses import PauseLine
 from ptycho_plugin.plans.stubs import POLL_S, close_shutter, record, until_done
 from ptycho_plugin.plans.watchdog import Watchdog
+from ptycho_plugin.publishing.dose_documents import DOSE_STREAM
 
 GRACE_S = 2.0
 """For which an exposure that is under way may outlast its time when the plan has failed, or is to end."""
 PATIENCE_S = 10.0
 GIVEN_AGAIN = ("set", "wait", "rewindable")
 """Messages that an interruption may have kept from their work, and that do no harm a second time."""
-DOSE_STREAM = "dose"
-"""Where a run keeps what its exposures have done, from the ledger."""
 
 
 class DoseGuard:
@@ -283,7 +282,10 @@ class DoseGuard:
 
     def _open_run(self, message: Msg) -> MsgGenerator[str]:
         start = self._account.update() | self._start
-        self._run_uid = yield message._replace(kwargs={**start, **message.kwargs})
+        entries = {**start, **message.kwargs}
+        if specs := [*message.kwargs.get("tiled_specs", ()), *start.get("tiled_specs", ())]:
+            entries["tiled_specs"] = specs
+        self._run_uid = yield message._replace(kwargs=entries)
         self._account.begin_run(self._run_uid or "")
         self._events, self._calibration, self._bundling = 0, None, False
         if self._continuation is not None and self._run_uid is not None:
