@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_plugin.devices.attenuator import SimulatedAttenuator
-from ptycho_plugin.devices.beamline import Beamline
+from ptycho_plugin.devices.beamline import Beamline, MoveTiming
 from ptycho_plugin.devices.counters import Encoder, FluxMonitor
 from ptycho_plugin.devices.gate import ExposureGate
 from ptycho_plugin.devices.pilatus import SimulatedPilatus
@@ -19,8 +19,8 @@ from ptycho_plugin.orientation import DetectorOrientation
 if TYPE_CHECKING:
     from ptycho_plugin.simulation.world import World
 
-PIEZO = {"velocity_um_s": 200.0, "settle_s": 0.01}
-COARSE = {"velocity_um_s": 2000.0, "settle_s": 0.1}
+PIEZO = MoveTiming(velocity_um_s=200.0, settle_s=0.01)
+COARSE = MoveTiming(velocity_um_s=2000.0, settle_s=0.1)
 COARSE_LIMITS_UM = (-25_000.0, 25_000.0)
 LimitsUm = tuple[tuple[float, float], tuple[float, float]]
 
@@ -56,8 +56,8 @@ def assemble(
     """
     gate = ExposureGate(world, time_factor)
     return Beamline(
-        stage=_stage(world, "stage", stage_limits_um, time_factor, **PIEZO),
-        coarse=_stage(world, "coarse", (COARSE_LIMITS_UM, COARSE_LIMITS_UM), time_factor, **COARSE),
+        stage=_stage(world, "stage", stage_limits_um, time_factor, PIEZO),
+        coarse=_stage(world, "coarse", (COARSE_LIMITS_UM, COARSE_LIMITS_UM), time_factor, COARSE),
         encoder=Encoder(name="encoder", gate=gate),
         flux=FluxMonitor(name="flux", gate=gate),
         detector=SimulatedPilatus(
@@ -77,6 +77,8 @@ def assemble(
         geometry=geometry,
         orientation=orientation,
         shutter_timing=shutter_timing,
+        stage_timing=PIEZO,
+        coarse_timing=COARSE,
         **facts,
     )
 
@@ -86,8 +88,7 @@ def _stage(
     name: str,
     limits_um: LimitsUm,
     time_factor: float,
-    velocity_um_s: float,
-    settle_s: float,
+    timing: MoveTiming,
 ) -> SimulatedStage:
     y, x = (
         SimulatedAxis(
@@ -95,8 +96,8 @@ def _stage(
             world=world,
             axis=f"{name}_{axis}",
             limits_um=limits,
-            velocity_um_s=velocity_um_s,
-            settle_s=settle_s,
+            velocity_um_s=timing.velocity_um_s,
+            settle_s=timing.settle_s,
             time_factor=time_factor,
         )
         for letter, axis, limits in zip("yx", ("row", "column"), limits_um, strict=True)

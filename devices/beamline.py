@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 from bluesky.protocols import (
     HasName,
     Movable,
@@ -15,6 +16,7 @@ from bluesky.protocols import (
     Triggerable,
     WritesStreamAssets,
 )
+from numpy.typing import NDArray
 
 from ptycho_plugin.dataset import COUNTER_LIMIT
 from ptycho_plugin.dose import ShutterTiming
@@ -124,6 +126,27 @@ class DetectorLimits:
     readout_s: float = 3e-3
 
 
+@dataclass(frozen=True, slots=True)
+class MoveTiming:
+    """How long a stage takes to move; its two axes move at the same time.
+
+    Parameters
+    ----------
+    velocity_um_s : float
+        Of each axis, in micrometres a second.
+    settle_s : float
+        From arrival until a move counts as done.
+    """
+
+    velocity_um_s: float
+    settle_s: float = 0.0
+
+    def path_s(self, places_um: NDArray[np.float64]) -> float:
+        """Return the seconds that a stage takes from the first of some places (place, 2) to the last."""
+        steps_um = np.abs(np.diff(places_um, axis=0)).max(axis=1, initial=0.0)
+        return float(np.sum(steps_um / self.velocity_um_s + self.settle_s))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Beamline:
     """A ptychography beamline; simulated, replayed or real, a plan cannot tell.
@@ -161,6 +184,8 @@ class Beamline:
         From one trigger to the next, where hardware gives them.
     shutter_timing : ShutterTiming
         How late the shutter opens and closes.
+    stage_timing, coarse_timing : MoveTiming, optional
+        How long the stages take to move, for what is said of a scan before it begins.
     detection : DetectionPath
         What takes photons between an empty sample place and the detector's counts.
     places : mapping of str to (float, float)
@@ -192,6 +217,8 @@ class Beamline:
     detector_limits: DetectorLimits = DetectorLimits()
     trigger_period_s: float | None = None
     shutter_timing: ShutterTiming = field(default_factory=ShutterTiming)
+    stage_timing: MoveTiming | None = None
+    coarse_timing: MoveTiming | None = None
     detection: DetectionPath = field(default_factory=DetectionPath)
     places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     calibrations: CalibrationStore | None = None

@@ -1,10 +1,12 @@
 """Bluesky plans: scans, and what a scan needs first."""
 
 from ptycho_plugin.plans.calibration import background_frames, find_beam_centre, probe_calibration
+from ptycho_plugin.plans.dose_series import dose_series
 from ptycho_plugin.plans.flux_calibration import calibrate_flux
 from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.plans.sample import Sample
 from ptycho_plugin.plans.scan import ptycho_scan
+from ptycho_plugin.plans.stop_rule import RepeatDone, StopRule
 from ptycho_plugin.plans.stubs import expose_point
 from ptycho_plugin.plans.suspenders import (
     front_end_suspender,
@@ -14,9 +16,12 @@ from ptycho_plugin.plans.suspenders import (
 
 __all__ = [
     "DoseGuard",
+    "RepeatDone",
     "Sample",
+    "StopRule",
     "background_frames",
     "calibrate_flux",
+    "dose_series",
     "expose_point",
     "find_beam_centre",
     "front_end_suspender",

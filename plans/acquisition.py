@@ -7,7 +7,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
-from bluesky.utils import MsgGenerator
+from bluesky.utils import MsgGenerator, RunEngineControlException
 
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.ledger.rigid import Position
@@ -23,7 +23,7 @@ BASELINE_STREAM = "baseline"
 
 def acquire(
     beamline: Beamline,
-    exposures: MsgGenerator[None],
+    exposures: MsgGenerator[str | None],
     exposure_s: float,
     md: Mapping[str, Any],
     park_um: Position | None = None,
@@ -32,21 +32,34 @@ def acquire(
 
     The devices are staged, the exposure time is set, coarse stage and attenuator are read once,
     and the shutter is closed in the end, whatever happens. A run that ends early leaves the piezo
-    stage at `park_um`, if that is given. No message is given twice after an interruption, unless the
-    exposures ask for it.
+    stage at `park_um`, if that is given. What the exposures return is the reason in the stop document.
+    No message is given twice after an interruption, unless the exposures ask for it.
     """
 
-    @bpp.stage_decorator([beamline.shutter, beamline.detector, beamline.encoder, beamline.flux])
-    @bpp.run_decorator(md=dict(md))
-    def run() -> MsgGenerator[None]:
+    def measure() -> MsgGenerator[str | None]:
         yield from bps.mv(beamline.detector.exposure_time, exposure_s)
         yield from record([beamline.coarse.y, beamline.coarse.x, beamline.attenuator], BASELINE_STREAM)
-        yield from exposures
+        return (yield from exposures)
+
+    @bpp.stage_decorator([beamline.shutter, beamline.detector, beamline.encoder, beamline.flux])
+    def run() -> MsgGenerator[str]:
+        uid = yield from bps.open_run(dict(md))
+        reason = yield from bpp.contingency_wrapper(measure(), except_plan=_close_failed)
+        yield from bps.close_run(reason=reason)
+        return uid
 
     safe = bpp.finalize_wrapper(run(), close_shutter(beamline))
     if park_um is not None:
         safe = bpp.contingency_wrapper(safe, except_plan=lambda _: park(beamline, park_um))
     return (yield from bpp.rewindable_wrapper(safe, False))
+
+
+def _close_failed(error: Exception) -> MsgGenerator[None]:
+    """Close a run as bluesky's own `run_wrapper` does, which knows no reason for one that succeeds."""
+    if isinstance(error, RunEngineControlException):
+        yield from bps.close_run(exit_status=error.exit_status)
+    else:
+        yield from bps.close_run(exit_status="fail", reason=str(error))
 
 
 def scan_metadata(

@@ -25,6 +25,7 @@ PositionMicrometres = Annotated[
     tuple[Number, Number],
     Field(description="Stage position (row, column).", json_schema_extra={"units": "um"}),
 ]
+Degrees = Annotated[Number, Field(description="Angle.", json_schema_extra={"units": "deg"})]
 Transmission = Annotated[Number, Field(gt=0, le=1, description="Part of the beam that passes.")]
 FrameCount = Annotated[int, Field(strict=True, ge=1, description="Frames to take.")]
 SeveralFrames = Annotated[int, Field(strict=True, ge=2, description="Frames to take and compare.")]

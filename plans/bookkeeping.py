@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
-import bluesky.plan_stubs as bps
 import numpy as np
-from bluesky.protocols import Readable, Status
+from bluesky.protocols import Status
 from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
@@ -20,6 +18,7 @@ from ptycho_plugin.ledger import Beam, CalibrationUsed, Delivered, Intent, Regio
 from ptycho_plugin.ledger.records import Frame, Kind
 from ptycho_plugin.ledger.rigid import Position
 from ptycho_plugin.plans.dose_account import DoseAccount
+from ptycho_plugin.plans.stubs import reading_of, value_of
 
 MARGIN = 0.1
 """Part of its last known rate by which the flux may differ in an exposure: an upper bound of the photons
@@ -133,11 +132,9 @@ class Bookkeeper:
         self, points_um: NDArray[np.float64], exposure_s: float, calibration: FluxCalibration
     ) -> MsgGenerator[None]:
         """Raise why a scan of the piezo stage, where the coarse stage stands, may not be begun."""
-        timing = self._beamline.shutter_timing
-        transmission = yield from _value(self._beamline.attenuator)
         coarse_um = yield from self._with_coarse(0.0, 0.0)
         last = self._photons_per_s or calibration.photons_per_s
-        photons = last * transmission * timing.open_s(timing.commanded_s(exposure_s))
+        photons = yield from photons_expected(self._beamline, last, exposure_s)
         self._account.update()
         self._account.check_scan(points_um + coarse_um, photons)
 
@@ -148,7 +145,7 @@ class Bookkeeper:
             coarse_um=(yield from self._with_coarse(0.0, 0.0)),
             exposure_s=exposure_s,
             energy_eV=self._beamline.geometry.energy_eV,
-            transmission=(yield from _value(self._beamline.attenuator)),
+            transmission=(yield from value_of(self._beamline.attenuator)),
         )
 
     def intend(
@@ -156,10 +153,10 @@ class Bookkeeper:
     ) -> MsgGenerator[PendingExposure]:
         """Write that an exposure is about to be made where the stages stand, or raise why it may not be."""
         beamline, timing = self._beamline, self._beamline.shutter_timing
-        gain = yield from _value(beamline.flux.gain)
+        gain = yield from value_of(beamline.flux.gain)
         calibration.check(beamline.geometry.energy_eV, gain)
-        exposure_s = yield from _value(beamline.detector.exposure_time)
-        transmission = yield from _value(beamline.attenuator)
+        exposure_s = yield from value_of(beamline.detector.exposure_time)
+        transmission = yield from value_of(beamline.attenuator)
         open_s = timing.open_s(timing.commanded_s(exposure_s)) + JITTERS * timing.jitter_s
         last = self._photons_per_s or calibration.photons_per_s
         at_most = (1 + MARGIN) * max(last, calibration.photons_per_s)
@@ -225,42 +222,35 @@ class Bookkeeper:
         is_whole = sum(openings_s) >= (1 - CUT_SHORT) * timing.commanded_s(exposure.exposure_s)
         if not (is_whole and exposure.has_measured(self._beamline.flux.name)):
             return None
-        counts = yield from _value(self._beamline.flux)
+        counts = yield from value_of(self._beamline.flux)
         return timing.on_sample(exposure.calibration.photons(counts), exposure.exposure_s, *openings_s)
 
     def _openings_s(self, exposure: PendingExposure) -> tuple[float, ...]:
         return tuple(self._beamline.shutter.openings_s[exposure.openings_before :])
 
     def _set_position_um(self) -> MsgGenerator[Position]:
-        y = yield from _value(self._beamline.stage.y)
-        x = yield from _value(self._beamline.stage.x)
+        y = yield from value_of(self._beamline.stage.y)
+        x = yield from value_of(self._beamline.stage.x)
         return (yield from self._with_coarse(y, x))
 
     def _measured_position_um(self) -> MsgGenerator[Position]:
         encoder = self._beamline.encoder
-        reading = yield from _reading(encoder)
+        reading = yield from reading_of(encoder)
         y, x = (float(reading[axis.name]["value"]) for axis in (encoder.y, encoder.x))
         return (yield from self._with_coarse(y, x))
 
     def _with_coarse(self, y: float, x: float) -> MsgGenerator[Position]:
         """Return where the probe is in the ledger's coordinates: coarse and piezo stage added."""
-        coarse_y = yield from _value(self._beamline.coarse.y)
-        coarse_x = yield from _value(self._beamline.coarse.x)
+        coarse_y = yield from value_of(self._beamline.coarse.y)
+        coarse_x = yield from value_of(self._beamline.coarse.x)
         return y + coarse_y, x + coarse_x
 
 
-def _reading(readable: Readable[Any]) -> MsgGenerator[dict[str, Any]]:
-    """Return a reading; one that a pause cancelled is made again."""
-    while not (reading := (yield from bps.read(readable))):
-        pass
-    return reading
-
-
-def _value(readable: Any) -> MsgGenerator[float]:
-    """Return the one value of a device; a reading that a pause cancelled is made again."""
-    while (value := (yield from bps.rd(readable))) is None:
-        pass
-    return float(value)
+def photons_expected(beamline: Beamline, photons_per_s: float, exposure_s: float) -> MsgGenerator[float]:
+    """Return the photons that an exposure brings to the sample, at an unattenuated flux, as things stand."""
+    timing = beamline.shutter_timing
+    transmission = yield from value_of(beamline.attenuator)
+    return photons_per_s * transmission * timing.open_s(timing.commanded_s(exposure_s))
 
 
 def _beam(beamline: Beamline, calibration: FluxCalibration) -> Beam:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
-from ptycho_plugin.dose import GY_PER_KGY, DoseModel
+from ptycho_plugin.dose import ELECTRON_RANGE, GY_PER_KGY, DoseModel
 from ptycho_plugin.dose_query import counted_photons
 from ptycho_plugin.errors import DoseRefusal
 from ptycho_plugin.ledger import Budget, Delivered, Exposures, Intent, Ledger, Region
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _OnStage:
+class RegionOnStage:
     """A region's dose, where it lies on the stage now."""
 
     region: Region
@@ -48,20 +48,32 @@ class _OnStage:
 
     def check_scan(self, points_um: NDArray[np.float64], photons: float) -> None:
         """Raise `DoseRefusal` for a scan that leaves the region or cannot end within the budget."""
-        places = np.array([self.from_centre_um((row, column)) for row, column in points_um.tolist()])
-        farthest, budget = float(np.abs(places).max()), self.budget
+        farthest, budget = float(np.abs(self._places(points_um)).max()), self.budget
         if farthest > self.region.reach_um:
             raise DoseRefusal(
                 f"the scan goes {farthest:.2f} um from the centre of {self.region}, which reaches "
                 f"{self.region.reach_um:g} um: bring the region into the beam, or scan a smaller field"
             )
-        peak = self.dose.peak_with(places, photons)
+        peak = self.peak_with(points_um, photons)
         if peak > budget.dose:
             raise DoseRefusal(
                 f"the scan would take {self.region} to {peak / GY_PER_KGY:.4g} kGy, from "
                 f"{self.dose.peak / GY_PER_KGY:.4g} kGy so far, and {budget.dose / GY_PER_KGY:.4g} kGy in "
                 f"{budget.material} are allowed: expose shorter, attenuate, or set another budget"
             )
+
+    def peak_with(self, points_um: NDArray[np.float64], photons: float) -> float:
+        """Return the largest dose, in Gy, with so many photons more at each stage position (point, 2)."""
+        return self.dose.peak_with(self._places(points_um), photons)
+
+    def within_reach(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return those of some stage positions (point, 2) whose exposures count as the region's."""
+        chosen = np.abs(self._places(points_um)).max(axis=1, initial=0.0) <= self.region.reach_um
+        return points_um[chosen]
+
+    def _places(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        places = [self.from_centre_um((row, column)) for row, column in points_um.tolist()]
+        return np.array(places).reshape(-1, 2)
 
     def check(self, intent: Intent) -> None:
         """Raise `DoseRefusal` for an exposure that would go over the budget."""
@@ -77,6 +89,28 @@ class _OnStage:
                 f"{self.budget.material}: {so_far} so far, up to {more} by this exposure, {budget} "
                 "allowed; expose elsewhere, or set another budget"
             )
+
+
+def region_on_stage(
+    beamline: Beamline,
+    ledger: Ledger,
+    region: Region,
+    budget: Budget,
+    exposures: Exposures,
+    probe: NDArray[np.complexfloating],
+    electron_range: float = ELECTRON_RANGE,
+) -> RegionOnStage:
+    """Return the dose of a region after some exposures, where it lies on a beamline's stage now."""
+    transform = ledger.samples.mounting(region.sample).located()
+    model = DoseModel(
+        material=budget_material(budget),
+        energy_eV=beamline.geometry.energy_eV,
+        electron_range=electron_range,
+    )
+    illumination = Illumination(
+        probe=probe, pixel=beamline.geometry.object_pixel, position_sign=beamline.position_sign
+    )
+    return RegionOnStage(region, budget, RegionDose(region, model, exposures, illumination), transform)
 
 
 class DoseAccount:
@@ -114,7 +148,7 @@ class DoseAccount:
         self._electron_range = electron_range
         self._run_uid = ""
         self._data_keys: dict[str, Any] = {}
-        self._region: _OnStage | None = None
+        self._region: RegionOnStage | None = None
 
     def update(self) -> dict[str, Any]:
         """Read the ledger anew, as a run begins, and return what its start document says of it.
@@ -128,22 +162,12 @@ class DoseAccount:
             self._ledger.samples.mounting(self._target)
             return {"sample": self._target}
         region = self._target
-        transform = self._ledger.samples.mounting(region.sample).located()
         budget, exposures = self._ledger.samples.budget(region), self._ledger.exposures(region)
-        model = DoseModel(
-            material=budget_material(budget),
-            energy_eV=self._beamline.geometry.energy_eV,
-            electron_range=self._electron_range,
+        self._region = region_on_stage(
+            self._beamline, self._ledger, region, budget, exposures, self._probe, self._electron_range
         )
-        illumination = Illumination(
-            probe=self._probe,
-            pixel=self._beamline.geometry.object_pixel,
-            position_sign=self._beamline.position_sign,
-        )
-        so_far = RegionDose(region, model, exposures, illumination)
-        self._region = _OnStage(region, budget, so_far, transform)
         dose = {
-            "peak_Gy": so_far.peak,
+            "peak_Gy": self._region.dose.peak,
             "budget_Gy": budget.dose,
             "material": budget.material,
             "electron_range_m": self._electron_range,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.metadata import ProbeSource, StoredProbe
-from ptycho_plugin.publishing.calibrations import CalibrationStore
+from ptycho_plugin.optics import ZonePlate
+from ptycho_plugin.publishing.calibrations import CalibrationStore, fit_probe
 
 ZONE_PLATE = "zone_plate"
 LATEST = "latest"
@@ -39,6 +43,22 @@ def probe_source(beamline: Beamline, wanted: str | None) -> ProbeSource:
         return beamline.optic
     store = calibration_store(beamline)
     return StoredProbe(uid=store.latest_probe().uid if wanted == LATEST else wanted)
+
+
+def illumination(beamline: Beamline, source: ProbeSource) -> NDArray[np.complex64]:
+    """Return a probe (mode, row, column) on the beamline's object pixels.
+
+    Raises
+    ------
+    InputError
+        If a stored probe is of another energy or distance.
+    PublishingError
+        If it is not in Tiled.
+    """
+    if isinstance(source, ZonePlate):
+        return source.probe(beamline.geometry)
+    probe, _ = fit_probe(calibration_store(beamline).probe(source.uid), beamline.geometry)
+    return probe
 
 
 def calibration_store(beamline: Beamline) -> CalibrationStore:

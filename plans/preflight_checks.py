@@ -182,7 +182,7 @@ def dose(scan: PlannedScan) -> Finding:
     photons = np.full(len(places), scan.photons_on_sample)
     value = model.surface_dose(fluence_map(illumination, places, photons, grid), pixel).max() * 1e-3
     sentence = (
-        f"the largest dose is about {_in_unit(value, DOSES_KGY)} in {model.material.name}, "
+        f"the largest dose is about {in_unit(value, DOSES_KGY)} in {model.material.name}, "
         f"where electrons travel {model.electron_range * 1e6:g} um"
     )
     return Finding("dose", float(value), "kGy", sentence)
@@ -192,7 +192,7 @@ def duration(scan: PlannedScan) -> Finding:
     """Report how long exposures and readout take; moves take longer."""
     points = len(scan.exposed_um)
     value = points * (scan.exposure_s + scan.detector.readout_s)
-    sentence = f"exposures and readout alone of {points} points take {_in_unit(value, TIMES)}"
+    sentence = f"exposures and readout alone of {points} points take {in_unit(value, TIMES)}"
     return Finding("duration", value, "s", sentence)
 
 
@@ -232,7 +232,7 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _in_unit(value: float, units: tuple[tuple[float, str], ...]) -> str:
+def in_unit(value: float, units: tuple[tuple[float, str], ...]) -> str:
     """Return a value in the first unit of which it is at least one, else in the last."""
     factor, unit = next((pair for pair in units if value >= pair[0]), units[-1])
     return f"{value / factor:.3g} {unit}"

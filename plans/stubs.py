@@ -47,6 +47,21 @@ def go_to(beamline: Beamline, place: str) -> MsgGenerator[None]:
     yield from bps.mv(beamline.coarse.y, row, beamline.coarse.x, column)
 
 
+def go_to_region(beamline: Beamline, stage_um: tuple[float, float]) -> MsgGenerator[None]:
+    """Bring a place (row, column) of the sample into the beam by the coarse stage, with the shutter closed.
+
+    An interrupted move is made again when the plan resumes.
+    """
+    row, column = stage_um
+
+    def move() -> MsgGenerator[None]:
+        yield from bps.checkpoint()
+        yield from close_shutter(beamline)
+        yield from bps.mv(beamline.coarse.y, row, beamline.coarse.x, column)
+
+    yield from _rewindable(move(), True)
+
+
 def close_shutter(beamline: Beamline) -> MsgGenerator[None]:
     """Close the shutter."""
     yield from bps.mv(beamline.shutter, "closed")
@@ -60,6 +75,20 @@ def record(readables: list[Readable[Any]], stream: str) -> MsgGenerator[None]:
         if reading is None:  # a pause cancelled it, before it was added to the event
             yield from bps.read(readable)
     yield from bps.save()
+
+
+def reading_of(readable: Readable[Any]) -> MsgGenerator[dict[str, Any]]:
+    """Return a reading; one that a pause cancelled is made again."""
+    while not (reading := (yield from bps.read(readable))):
+        pass
+    return reading
+
+
+def value_of(readable: Any) -> MsgGenerator[float]:
+    """Return the one value of a device; a reading that a pause cancelled is made again."""
+    while (value := (yield from bps.rd(readable))) is None:
+        pass
+    return float(value)
 
 
 def _rewindable(plan: MsgGenerator[None], rewindable: bool) -> MsgGenerator[None]:

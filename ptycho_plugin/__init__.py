@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Sample,
         background_frames,
         calibrate_flux,
+        dose_series,
         find_beam_centre,
         probe_calibration,
         ptycho_scan,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ptycho_plugin.reconstruction.orientation_search import find_orientation
     from ptycho_plugin.reconstruction.whole_scan import reconstruct
     from ptycho_plugin.region_dose import Illumination
+    from ptycho_plugin.region_matrix import RegionMatrix
     from ptycho_plugin.trajectory import ConcentricRings
 
 _HOME = {
@@ -48,11 +50,13 @@ _HOME = {
     "LocalTiledServer": "publishing.server",
     "PtychoDataset": "dataset",
     "ReconstructionOptions": "reconstruction.options",
+    "RegionMatrix": "region_matrix",
     "Sample": "plans",
     "ZonePlate": "optics",
     "background_frames": "plans",
     "calibrate_flux": "plans",
     "dataset_from_tiled": "publishing.raw",
+    "dose_series": "plans",
     "dose_so_far": "dose_query",
     "find_beam_centre": "plans",
     "find_orientation": "reconstruction.orientation_search",
@@ -77,11 +81,13 @@ __all__ = [
     "LocalTiledServer",
     "PtychoDataset",
     "ReconstructionOptions",
+    "RegionMatrix",
     "Sample",
     "ZonePlate",
     "background_frames",
     "calibrate_flux",
     "dataset_from_tiled",
+    "dose_series",
     "dose_so_far",
     "find_beam_centre",
     "find_orientation",

@@ -146,6 +146,8 @@ class RegionDose:
 
     def peak_with(self, from_centre_um: NDArray[np.float64], photons: float) -> float:
         """Return what the largest dose would be, in Gy, with so many photons more at each position."""
+        if not len(from_centre_um):
+            return self.peak
         paths_um = np.stack([from_centre_um, from_centre_um], axis=1)
         added = self._dose_of(paths_um, np.full(len(paths_um), photons), self._model.energy_eV)
         return float((self._dose + added).max())

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptycho_plugin.cli.bars import ReconstructionBar, ScanBar, progress_bars
 from ptycho_plugin.errors import InputError, PublishingError
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.trajectory import ConcentricRings, Trajectory
+from ptycho_plugin.view.bars import ReconstructionBar, ScanBar, progress_bars
 
 if TYPE_CHECKING:
     from ptycho_plugin.live.outcome import LiveOutcome

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ptycho_plugin.cli.bars import progress_bars
 from ptycho_plugin.orientation import PositionSign
+from ptycho_plugin.view.bars import progress_bars
 
 
 def tell_orientation(

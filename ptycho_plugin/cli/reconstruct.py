@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptycho_plugin.cli.bars import ReconstructionBar, progress_bars
 from ptycho_plugin.errors import DivergenceError, InputError, ReconstructionError
 from ptycho_plugin.reconstruction.options import Device, ReconstructionOptions
+from ptycho_plugin.view.bars import ReconstructionBar, progress_bars
 
 if TYPE_CHECKING:
     from ptycho_plugin.dataset import PtychoDataset

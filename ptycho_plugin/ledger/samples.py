@@ -190,6 +190,8 @@ class Samples:
     def set_budget(self, region: Region, budget: Budget) -> None:
         """Set the dose that a region may take; the ledger keeps the earlier ones."""
         with self._database.transaction() as connection:
+            if _budget(connection, region) == budget:
+                return
             insert(connection, "budgets", {"region": region.key, "set_utc": utc(), **budget.model_dump()})
 
     def budget(self, region: Region) -> Budget:
@@ -202,11 +204,7 @@ class Samples:
     def budget_or_none(self, region: Region) -> Budget | None:
         """Return the dose that a region may take, or None where nobody has set any."""
         with self._database.snapshot() as connection:
-            row = connection.execute(
-                "SELECT dose, material, formula FROM budgets WHERE region = ? ORDER BY id DESC LIMIT 1",
-                (region.key,),
-            ).fetchone()
-        return Budget(**row) if row else None
+            return _budget(connection, region)
 
 
 def current_mounting(connection: sqlite3.Connection, sample: str) -> Mounting:
@@ -246,6 +244,13 @@ def regions_of(connection: sqlite3.Connection, sample: str) -> tuple[Region, ...
         )
         for row in rows
     )
+
+
+def _budget(connection: sqlite3.Connection, region: Region) -> Budget | None:
+    row = connection.execute(
+        "SELECT dose, material, formula FROM budgets WHERE region = ? ORDER BY id DESC LIMIT 1", (region.key,)
+    ).fetchone()
+    return None if row is None else Budget(**row)
 
 
 def _is_first(connection: sqlite3.Connection, mounting: Mounting) -> bool:

@@ -134,6 +134,8 @@ class ScanProgress:
         Never exposed, though the shutter may have opened for one.
     end : End or None
         That of the repeat, when it is complete.
+    remounted : bool
+        Whether the sample has been mounted again since: what is left cannot be found to a nanometre.
     """
 
     runs: tuple[ScanRun, ...]
@@ -142,6 +144,7 @@ class ScanProgress:
     uncertain: tuple[int, ...] = ()
     left: tuple[int, ...] = ()
     end: End | None = None
+    remounted: bool = False
 
     @property
     def is_complete(self) -> bool:

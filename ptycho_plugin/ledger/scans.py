@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from ptycho_plugin.errors import LedgerError
 from ptycho_plugin.ledger.clock import utc
@@ -12,6 +15,7 @@ from ptycho_plugin.ledger.entries import named
 from ptycho_plugin.ledger.records import Kind, Region
 from ptycho_plugin.ledger.samples import current_mounting
 from ptycho_plugin.ledger.scan import End, Scan, ScanProgress, ScanRun
+from ptycho_plugin.ledger.series import series_of
 
 SAME_REPEAT = """
     SELECT :run_uid UNION
@@ -96,7 +100,13 @@ class Scans:
                 {"run_uid": runs[0].uid},
             ).fetchall()
             self._check_none_under_way_elsewhere(rows)
-            return _progress(runs, rows, _end(connection, region, "complete", kind, repeat))
+            (before,) = connection.execute(
+                "SELECT mounting FROM runs WHERE uid = ?", (runs[0].uid,)
+            ).fetchone()
+            return replace(
+                _progress(runs, rows, _end(connection, region, "complete", kind, repeat)),
+                remounted=before != current_mounting(connection, region.sample).key,
+            )
 
     def complete(
         self, region: Region, repeat: int, kind: Kind = "scan", *, run_uid: str | None = None
@@ -127,6 +137,17 @@ class Scans:
         """Return why a region is closed, or None if it is open."""
         with self._database.snapshot() as connection:
             return _closed(connection, region)
+
+    def series(self, regions: Sequence[Region]) -> str:
+        """Return the uid of the series that regions are measured in; a region stays in its first one.
+
+        Raises
+        ------
+        LedgerError
+            Also if they are in several.
+        """
+        with self._database.transaction() as connection:
+            return series_of(connection, regions)
 
     def _switch(self, region: Region, what: str, reason: str, run_uid: str | None) -> None:
         if not reason:
@@ -243,7 +264,8 @@ def _progress(runs: tuple[ScanRun, ...], rows: list[sqlite3.Row], end: End | Non
     sorted_out: dict[str, list[int]] = {name: [] for name in ("done", "lost", "uncertain", "left")}
     for point in range(len(runs[0].scan.points_um)):
         sorted_out[_standing(found.get(point, set()))].append(point)
-    return ScanProgress(runs=runs, **{name: tuple(points) for name, points in sorted_out.items()}, end=end)
+    standing: Any = {name: tuple(points) for name, points in sorted_out.items()}
+    return ScanProgress(runs=runs, end=end, **standing)
 
 
 def _standing(statuses: set[str]) -> str:

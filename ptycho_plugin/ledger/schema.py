@@ -126,12 +126,21 @@ RUNS_AND_ENDS = (
         CHECK (frame IN ('saved', 'lost', 'none'))""",
 )
 
+SERIES = (
+    """
+    CREATE TABLE series (
+        region INTEGER PRIMARY KEY REFERENCES regions,
+        uid TEXT NOT NULL,              -- of all the regions that are measured together
+        joined_utc TEXT NOT NULL
+    )""",
+)
+
 CALIBRATION_SIGMA = (
     # Relative, of the flux calibration; NULL where it was not asked for.
     "ALTER TABLE exposures ADD COLUMN calibration_sigma REAL",
 )
 
-VERSIONS = (FIRST_VERSION, RUNS_AND_ENDS, CALIBRATION_SIGMA)
+VERSIONS = (FIRST_VERSION, RUNS_AND_ENDS, SERIES, CALIBRATION_SIGMA)
 
 COUNTED = """
     CREATE TEMP VIEW counted AS

@@ -15,6 +15,30 @@ from ptycho_plugin.geometry import Geometry
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NOT_FOUND = 404
+
+
+def raw_run(node: Container, uid: str) -> Any:
+    """Return a run of the tree whose root has the folder that a node lies in.
+
+    Raises
+    ------
+    PublishingError
+        If Tiled does not hold it.
+    """
+    import httpx
+    from tiled.client.constructors import from_context
+
+    *root, _, _ = node.path_parts
+    try:
+        return from_context(node.context, node.structure_clients, node_path_parts=[*root, "raw", uid])
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != NOT_FOUND:
+            raise
+        raise PublishingError(
+            f"there is no run {uid} in 'raw' beside {node.uri}, or the API key may not read it"
+        ) from None
+
 
 class PtychoReconstruction(Container):
     """A reconstruction in Tiled; every array is read when it is asked for.
@@ -98,11 +122,7 @@ class PtychoReconstruction(Container):
     @property
     def run(self) -> Any:
         """The raw run this was made of, a ``BlueskyRun`` client of the same tree."""
-        from tiled.client.constructors import from_context
-
-        *root, _, _ = self.path_parts
-        path = [*root, "raw", self.metadata["run_uid"]]
-        return from_context(self.context, self.structure_clients, node_path_parts=path)
+        return raw_run(self, self.metadata["run_uid"])
 
     def plot(self) -> Figure:
         """Draw phase, amplitude, probe and error curve; during the scan the two maps."""

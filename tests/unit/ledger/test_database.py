@@ -83,7 +83,7 @@ def test_a_newer_ledger_is_left_alone(path):
     newer.close()
     before = path.read_bytes()
     with pytest.raises(
-        LedgerError, match=rf"has version {SCHEMA_VERSION + 1}, this program knows \d: update"
+        LedgerError, match=f"has version {SCHEMA_VERSION + 1}, this program knows {SCHEMA_VERSION}: update"
     ):
         Ledger(path)
     assert path.read_bytes() == before

@@ -128,3 +128,11 @@ def test_the_latest_budget_holds(samples, region):
     for dose in (1e6, 2e6):
         samples.set_budget(region, Budget(dose=dose, material="PMMA", formula="C5H8O2"))
     assert samples.budget(region) == Budget(dose=2e6, material="PMMA", formula="C5H8O2")
+
+
+def test_a_budget_that_holds_already_is_not_set_again(samples, region):
+    budget = Budget(dose=1e6, material="PMMA", formula="C5H8O2")
+    for _ in range(2):
+        samples.set_budget(region, budget)
+    with samples._database.snapshot() as connection:
+        assert len(connection.execute("SELECT * FROM budgets").fetchall()) == 1

@@ -124,6 +124,9 @@ def test_a_sample_that_was_mounted_again_begins_another_repeat(ledger, region, r
     ledger.samples.find_marks("film", {"a": (1, 0), "b": (101, 0)})
     with pytest.raises(LedgerError, match="cannot go on: its sample has been mounted again"):
         ledger.scans.progress(region, 1, scan=SCAN)
+    assert ledger.scans.progress(region, 1).remounted
+    ledger.scans.begin(run("second", repeat=2))
+    assert not ledger.scans.progress(region, 2).remounted
 
 
 def test_a_closed_region_takes_no_exposure_until_it_is_reopened(ledger, region, run, expose):

@@ -1,0 +1,115 @@
+"""What may end a region before its last repeat."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from bluesky.utils import MsgGenerator, RunEngineControlException
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+
+from ptycho_plugin.devices import Beamline
+from ptycho_plugin.ledger import Ledger, Region
+from ptycho_plugin.plans.dose_account import region_on_stage
+from ptycho_plugin.postprocess.stopping import Verdict
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatDone:
+    """A repeat whose last exposure is made.
+
+    Parameters
+    ----------
+    region : Region
+    repeat : int
+    run_uids : tuple of str
+        Of its runs, in their order: several, if it was interrupted. The last one may still be open.
+    dose_before, dose_after : float
+        Largest dose in the region, in Gy in its budget's material, when the repeat began and when it ended.
+    """
+
+    region: Region
+    repeat: int
+    run_uids: tuple[str, ...]
+    dose_before: float
+    dose_after: float
+
+
+StopRule = Callable[[RepeatDone], MsgGenerator[Verdict]]
+"""A plan that says whether a region has had enough.
+
+It is asked before the repeat's run is closed, so that its reason is in the stop document. Each call of
+`dose_series` asks about all complete repeats of a region again, from the first on, before it adds one: what a
+rule remembers of a region begins anew with a repeat that it knows already.
+"""
+
+
+class Watch:
+    """Asks a stop rule, and closes regions in the ledger that have had enough.
+
+    A rule that fails is said to, and not asked again: a view never ends a scan.
+
+    Parameters
+    ----------
+    rule : StopRule or None
+    beamline : Beamline
+    ledger : Ledger
+    probe : ndarray, (mode, row, column), complex
+        On the object's pixels, at any scale.
+    """
+
+    def __init__(
+        self,
+        rule: StopRule | None,
+        beamline: Beamline,
+        ledger: Ledger,
+        probe: NDArray[np.complexfloating],
+    ) -> None:
+        self._rule = rule
+        self._beamline = beamline
+        self._ledger = ledger
+        self._probe = probe
+
+    def judge(self, region: Region, repeat: int) -> MsgGenerator[str | None]:
+        """Return why a region is closed after a repeat, or what became of the rule; None if it goes on."""
+        if self._rule is None:
+            return None
+        try:
+            done = self._repeat_done(region, repeat)
+            verdict = yield from self._rule(done)
+        except RunEngineControlException:
+            raise
+        except Exception as error:
+            self._rule = None
+            logger.exception("the stop rule failed after repeat %d of %s", repeat, region)
+            said = f"the stop rule failed: {type(error).__name__}: {error}"
+            Console(stderr=True).print(
+                escape(
+                    f"After repeat {repeat} of {region} {said}.\nThe series goes on WITHOUT it: nothing "
+                    "watches for damage any more, and the budget alone limits the dose."
+                ),
+                style="bold red",
+            )
+            return said
+        if not verdict.stop:
+            return None
+        self._ledger.scans.close(region, verdict.reason, run_uid=done.run_uids[-1])
+        return verdict.reason
+
+    def _repeat_done(self, region: Region, repeat: int) -> RepeatDone:
+        runs = tuple(run.uid for run in self._ledger.scans.progress(region, repeat).runs)
+        exposures, budget = self._ledger.exposures(region), self._ledger.samples.budget(region)
+        own = exposures.key[np.isin(exposures.run_uid, runs)]
+
+        def dose_of(chosen: NDArray[np.bool_]) -> float:
+            these = exposures.where(chosen)
+            return region_on_stage(self._beamline, self._ledger, region, budget, these, self._probe).dose.peak
+
+        before, after = exposures.key < own.min(), exposures.key <= own.max()
+        return RepeatDone(region, repeat, runs, dose_of(before), dose_of(after))
