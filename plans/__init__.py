@@ -8,6 +8,7 @@ from ptycho_plugin.plans.sample import Sample
 from ptycho_plugin.plans.scan import ptycho_scan
 from ptycho_plugin.plans.stop_rule import RepeatDone, StopRule
 from ptycho_plugin.plans.stubs import expose_point
+from ptycho_plugin.plans.stxm import stxm_map
 from ptycho_plugin.plans.suspenders import (
     front_end_suspender,
     ring_current_suspender,
@@ -28,5 +29,6 @@ __all__ = [
     "probe_calibration",
     "ptycho_scan",
     "ring_current_suspender",
+    "stxm_map",
     "top_up_suspender",
 ]

@@ -16,6 +16,7 @@ from ptycho_plugin.dose_query import counted_photons
 from ptycho_plugin.errors import DoseRefusal
 from ptycho_plugin.ledger import Budget, Delivered, Exposures, Intent, Ledger, Region
 from ptycho_plugin.ledger.rigid import Position, RigidTransform
+from ptycho_plugin.plans.preflight_checks import Finding
 from ptycho_plugin.publishing.dose_documents import GUARDED_RUN, Reading, map_reading
 from ptycho_plugin.region_dose import Illumination, RegionDose, budget_material
 
@@ -46,8 +47,8 @@ class RegionOnStage:
         """Add an exposure."""
         self.dose.add(self.from_centre_um(stage_um), photons)
 
-    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> None:
-        """Raise `DoseRefusal` for a scan that leaves the region or cannot end within the budget."""
+    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> Finding:
+        """Return what a scan takes, or raise `DoseRefusal` if it leaves the region or the budget."""
         farthest, budget = float(np.abs(self._places(points_um)).max()), self.budget
         if farthest > self.region.reach_um:
             raise DoseRefusal(
@@ -61,6 +62,12 @@ class RegionOnStage:
                 f"{self.dose.peak / GY_PER_KGY:.4g} kGy so far, and {budget.dose / GY_PER_KGY:.4g} kGy in "
                 f"{budget.material} are allowed: expose shorter, attenuate, or set another budget"
             )
+        before, after, allowed = (dose / GY_PER_KGY for dose in (self.dose.peak, peak, budget.dose))
+        sentence = (
+            f"it takes {self.region} from {before:.4g} to {after:.4g} kGy, {allowed:.4g} kGy in "
+            f"{budget.material} are allowed"
+        )
+        return Finding("budget", after, "kGy", sentence, allowed, "ok")
 
     def peak_with(self, points_um: NDArray[np.float64], photons: float) -> float:
         """Return the largest dose, in Gy, with so many photons more at each stage position (point, 2)."""
@@ -177,8 +184,8 @@ class DoseAccount:
         identity = {"sample": region.sample, "area": region.area, "region": region.name}
         return {**identity, "dose": dose, "tiled_specs": [GUARDED_RUN]}
 
-    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> None:
-        """Refuse a scan that cannot end within the budget, as the account was last updated.
+    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> Finding:
+        """Return what a scan takes of the budget, as the account was last updated, or refuse it.
 
         Parameters
         ----------
@@ -193,7 +200,9 @@ class DoseAccount:
             If the region would go over its budget, or does not hold a point.
         """
         if self._region is not None:
-            self._region.check_scan(points_um, photons)
+            return self._region.check_scan(points_um, photons)
+        sentence = f"what it exposes counts in every region of '{self._target}' that lies there, now or later"
+        return Finding("budget", 0.0, "kGy", sentence)
 
     def edge_um(self) -> list[Position]:
         """Return stage positions in the middles of the region's four sides; none without a region."""

@@ -33,6 +33,7 @@ from ptycho_plugin.plans.continuation import Again, Continuation, Repeat
 from ptycho_plugin.plans.dose_account import DoseAccount
 from ptycho_plugin.plans.flux_calibration import calibration_in_force
 from ptycho_plugin.plans.pauses import PauseLine
+from ptycho_plugin.plans.preflight_checks import Finding
 from ptycho_plugin.plans.stubs import POLL_S, close_shutter, record, until_done
 from ptycho_plugin.plans.watchdog import Watchdog
 from ptycho_plugin.publishing.dose_documents import DOSE_STREAM
@@ -107,6 +108,7 @@ class DoseGuard:
                     f"beamline {beamline.name} has no zone plate to model a probe from: give one"
                 )
             probe = beamline.optic.probe(beamline.geometry)
+        self.kind = kind
         self._beamline = beamline
         self._start = {} if repeat is None else {"repeat": repeat}
         self._account = DoseAccount(beamline, ledger, target, probe, electron_range)
@@ -206,8 +208,8 @@ class DoseGuard:
         coarse = continuation.scan.coarse_um
         return [(row - coarse[0], column - coarse[1]) for row, column in self._account.edge_um()]
 
-    def check_scan(self, points_um: NDArray[np.float64], exposure_s: float) -> MsgGenerator[None]:
-        """Refuse exposures that cannot end within the region and its budget, before the first is made.
+    def check_scan(self, points_um: NDArray[np.float64], exposure_s: float) -> MsgGenerator[Finding]:
+        """Return what exposures take of the budget; refuse those that cannot end within it and the region.
 
         Parameters
         ----------
@@ -222,7 +224,7 @@ class DoseGuard:
             From the plan, as when it is guarded.
         """
         calibration = yield from calibration_in_force(self._beamline)
-        yield from self._books.check_scan(points_um, exposure_s, calibration)
+        return (yield from self._books.check_scan(points_um, exposure_s, calibration))
 
     def _follow(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Give a plan's messages to their handlers, and the answers, or what was raised, to the plan."""
