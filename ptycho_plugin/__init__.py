@@ -27,7 +27,9 @@ if TYPE_CHECKING:
         find_beam_centre,
         probe_calibration,
         ptycho_scan,
+        stxm_map,
     )
+    from ptycho_plugin.postprocess.stxm import find_regions
     from ptycho_plugin.publishing.calibrations import CalibrationStore
     from ptycho_plugin.publishing.raw import dataset_from_tiled
     from ptycho_plugin.publishing.server import LocalTiledServer
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from ptycho_plugin.reconstruction.whole_scan import reconstruct
     from ptycho_plugin.region_dose import Illumination
     from ptycho_plugin.region_matrix import RegionMatrix
-    from ptycho_plugin.trajectory import ConcentricRings
+    from ptycho_plugin.trajectory import ConcentricRings, Raster
 
 _HOME = {
     "Budget": "ledger",
@@ -49,6 +51,7 @@ _HOME = {
     "LiveReconstruction": "callbacks",
     "LocalTiledServer": "publishing.server",
     "PtychoDataset": "dataset",
+    "Raster": "trajectory",
     "ReconstructionOptions": "reconstruction.options",
     "RegionMatrix": "region_matrix",
     "Sample": "plans",
@@ -60,6 +63,7 @@ _HOME = {
     "dose_so_far": "dose_query",
     "find_beam_centre": "plans",
     "find_orientation": "reconstruction.orientation_search",
+    "find_regions": "postprocess.stxm",
     "probe_calibration": "plans",
     "ptycho_scan": "plans",
     "raw_run_writer": "callbacks",
@@ -67,6 +71,7 @@ _HOME = {
     "reconstruct": "reconstruction.whole_scan",
     "replayed_beamline": "devices",
     "simulated_beamline": "devices",
+    "stxm_map": "plans",
 }
 
 __all__ = [
@@ -80,6 +85,7 @@ __all__ = [
     "LiveReconstruction",
     "LocalTiledServer",
     "PtychoDataset",
+    "Raster",
     "ReconstructionOptions",
     "RegionMatrix",
     "Sample",
@@ -91,6 +97,7 @@ __all__ = [
     "dose_so_far",
     "find_beam_centre",
     "find_orientation",
+    "find_regions",
     "probe_calibration",
     "ptycho_scan",
     "raw_run_writer",
@@ -98,6 +105,7 @@ __all__ = [
     "reconstruct",
     "replayed_beamline",
     "simulated_beamline",
+    "stxm_map",
 ]
 
 
