@@ -97,6 +97,8 @@ def test_regions_lie_whole_in_the_material_and_apart():
 def test_places_that_are_not_there_are_named():
     with pytest.raises(InputError, match="holds 1 of 9 places of 4 x 4 um full of material, 50 um apart"):
         find_regions(mapped(), 9, spacing_um=50.0)
+    with pytest.raises(InputError, match=r"holds [12] of 3 places .* 5 um apart"):
+        find_regions(mapped(), 3, spacing_um=5.0)  # the others would hang over the rim
     with pytest.raises(InputError, match="smaller than a region of 40 um"):
         find_regions(mapped(), size_um=40.0)
 
