@@ -134,14 +134,15 @@ def dose_series(
         again,
     )
     work = series_work(beamline, ledger, name, matrix, protocol, budget, again)
+    begun = ledger.scans.series(one.region for one in work)
     expected = yield from _expected(scan, work)
     Console().print(expected.table())
-    if not expected.points:
-        return ledger.scans.series([one.region for one in work])
+    if begun and not expected.points:
+        return begun
     expected.raise_refusal()
     yield from scan.check()
     work = place_regions(ledger, work)
-    uid = ledger.scans.series([one.region for one in work])
+    uid = ledger.scans.join_series(one.region for one in work)
     series = {
         "uid": uid,
         "sample": name,
