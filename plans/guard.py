@@ -268,8 +268,10 @@ class DoseGuard:
         """Read what an interruption may have kept from its event; it is added to it once."""
         try:
             return (yield from self._read(message))
-        except ValueError:  # the RunEngine has it: its data keys collide
-            return {}
+        except ValueError as error:
+            if "collide" not in str(error):
+                raise
+            return {}  # the RunEngine has it: its data keys would be there twice
 
     def _end_if_asked(self) -> None:
         """Raise a request to end when no frame is due, or it does not come."""
