@@ -54,7 +54,7 @@ rule remembers of a region begins anew with a repeat that it knows already.
 class Watch:
     """Asks a stop rule, and closes regions in the ledger that have had enough.
 
-    A rule that fails is said to, and not asked again: a view never ends a scan.
+    That a rule failed is told aloud, and it is not asked again: a view never ends a scan.
 
     Parameters
     ----------
@@ -100,6 +100,7 @@ class Watch:
             return said
         if reason is not None:
             self._ledger.scans.close(region, reason, run_uid=done.run_uids[-1])
+            Console().print(escape(f"Closed after repeat {repeat}: {region}. {reason}"))
         return reason
 
     def _repeat_done(self, region: Region, repeat: int) -> RepeatDone:

@@ -421,7 +421,7 @@ class Rule:
 
 
 def test_a_region_that_had_enough_is_closed_with_the_reason_and_the_next_one_begins(
-    engine: RunEngine, film: Any, documents: Any, series: Series
+    engine: RunEngine, film: Any, documents: Any, series: Series, capsys: Any
 ) -> None:
     rule, longer = Rule(("A", 2)), MATRIX.model_copy(update={"repeats": 3})
     engine(series(matrix=longer, stop_rule=rule))
@@ -436,6 +436,8 @@ def test_a_region_that_had_enough_is_closed_with_the_reason_and_the_next_one_beg
     reason = f"12 % are lost after {second.dose_after:.0f} Gy"
     assert [stop["reason"] for stop in documents.of("stop")] == ["", reason, "", "", ""]
     assert {stop["exit_status"] for stop in documents.of("stop")} == {"success"}
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"Closed after repeat 2: region 'A' in area '1' of 'film'. {reason}" in told
     end = film.ledger.scans.closed(film.region)
     assert (end.reason, end.run_uid) == (reason, uids[1])
     assert not engine(series(matrix=longer, stop_rule=rule)), "it stays closed"
