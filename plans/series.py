@@ -177,17 +177,28 @@ def _expected(scan: RepeatScan, work: tuple[RegionWork, ...]) -> MsgGenerator[Se
 def _regions(
     scan: RepeatScan, watch: Watch, work: tuple[RegionWork, ...], md: Mapping[str, Any], bar: SeriesBar
 ) -> MsgGenerator[None]:
-    """Scan what is left of every region, until its rule closes it."""
+    """Scan what is left of every region."""
     for one in work:
-        if not one.repeats:
-            continue
-        for number in one.complete:  # what a rule was asked in an earlier call
-            yield from watch.judge(one.region, number)
-        if not scan.ledger.scans.closed(one.region):
-            yield from go_to_region(scan.beamline, one.stage_um)
-        for repeat in one.repeats:
-            if scan.ledger.scans.closed(one.region):
-                bar.forgo(len(repeat.points_um))
-            else:
-                last = partial(watch.judge, one.region, repeat.number)
-                yield from scan(one.region, repeat.number, md, last)
+        if one.repeats:
+            yield from _region(scan, watch, one, md, bar)
+
+
+def _region(
+    scan: RepeatScan, watch: Watch, work: RegionWork, md: Mapping[str, Any], bar: SeriesBar
+) -> MsgGenerator[None]:
+    """Scan what is left of a region, until its rule closes it."""
+
+    def is_open() -> bool:
+        return scan.ledger.scans.closed(work.region) is None
+
+    for number in work.complete:  # what the rule was asked in an earlier call
+        if is_open():
+            yield from watch.judge(work.region, number)
+    if is_open():
+        yield from go_to_region(scan.beamline, work.stage_um)
+    for repeat in work.repeats:
+        if is_open():
+            last = partial(watch.judge, work.region, repeat.number)
+            yield from scan(work.region, repeat.number, md, last)
+        else:
+            bar.forgo(len(repeat.points_um))

@@ -505,6 +505,19 @@ def test_a_rule_hears_of_every_repeat_in_order_whatever_came_between(
     assert [(done.region.name, done.repeat) for done in rule.told] == [("A", 1), ("B", 1), ("B", 2)]
 
 
+def test_a_stricter_rule_may_close_a_region_before_its_next_repeat(
+    engine: RunEngine, film: Any, documents: Any, series: Series
+) -> None:
+    only_a = MATRIX.model_copy(update={"regions": ("A",)})
+    engine(series(matrix=only_a))
+    rule = Rule(("A", 1), ("A", 2))
+    film.beamline.coarse.y.set(55.0).wait(timeout=5)
+    assert not engine(series(matrix=only_a.model_copy(update={"repeats": 3}), stop_rule=rule))
+    assert len(rule.told) == 1
+    assert film.ledger.scans.closed(film.region) is not None
+    assert film.beamline.coarse.y.position == 55.0
+
+
 def test_dose_and_reconstruction_use_one_probe_throughout(
     engine: RunEngine, film: Any, documents: Any, store: Any
 ) -> None:
