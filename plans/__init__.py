@@ -1,11 +1,11 @@
 """Bluesky plans: scans, and what a scan needs first."""
 
 from ptycho_plugin.plans.calibration import background_frames, find_beam_centre, probe_calibration
-from ptycho_plugin.plans.dose_series import dose_series
 from ptycho_plugin.plans.flux_calibration import calibrate_flux
 from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.plans.sample import Sample
 from ptycho_plugin.plans.scan import ptycho_scan
+from ptycho_plugin.plans.series import dose_series
 from ptycho_plugin.plans.stop_rule import RepeatDone, StopRule
 from ptycho_plugin.plans.stubs import expose_point
 from ptycho_plugin.plans.stxm import stxm_map

@@ -105,11 +105,11 @@ class SeriesForecast:
         worst = min(over, key=lambda region: region.fit)
         before, after, budget = map(_dose, (worst.dose_before, worst.dose_after, worst.budget.dose))
         fit = f"{worst.fit} of them would fit" if worst.fit else "not one of them would fit"
-        others = f"; {len(over) - 1} more regions would go over theirs" if len(over) > 1 else ""
+        others = f" (and {len(over) - 1} more of the regions)" if len(over) > 1 else ""
         raise DoseRefusal(
-            f"the series would take {worst.region} to {after} in {worst.repeats} repeats, from {before} so "
-            f"far, and {budget} in {worst.budget.material} are allowed: {fit}{others}; make fewer repeats, "
-            "expose shorter, attenuate, or set another budget"
+            f"the series would take {worst.region}{others} to {after} in {worst.repeats} repeats, from "
+            f"{before} so far, and {budget} in {worst.budget.material} are allowed: {fit}; make "
+            "fewer repeats, expose shorter, attenuate, or set another budget"
         )
 
     def to_metadata(self) -> dict[str, Any]:

@@ -210,8 +210,8 @@ def _check_same(scan: Scan, first: Scan, region: Region, repeat: int) -> None:
         scan.model_copy(update={"coarse_um": first.coarse_um}).check_same(first)
     except LedgerError as error:
         raise LedgerError(
-            f"repeat {repeat} of {region} is of another series: {error}; call dose_series as before, or name "
-            "the regions otherwise"
+            f"repeat {repeat} of {region} is not of this series: {error}; call dose_series as before, or "
+            "name the regions otherwise"
         ) from None
 
 
