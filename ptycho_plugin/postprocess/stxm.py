@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from scipy.stats import median_abs_deviation
 
 from ptycho_plugin.dataset import COUNTER_LIMIT
 from ptycho_plugin.errors import InputError
@@ -24,8 +23,10 @@ EMPTY_TENTH = 0.9
 """Quantile of the brightest tenth, which is taken for an empty place."""
 FLUX_ROWS = 2.0
 """Standard deviation of the rows that the monitor is averaged over: in a short exposure it counts little."""
-LEAST_SEPARATION = 3.0
-"""Of material from none, in standard deviations of noise: cut in two halves, it has 1.6 of them alone."""
+NEIGHBOURS = 3
+"""Rows and columns of the square whose median judges the point in its middle."""
+LEAST_SEPARATION = 2.0
+"""Of material from none, in standard deviations of a point's noise: medians of it, cut in two, have 0.7."""
 FILLED = 0.9
 """Part of a place that must be material."""
 
@@ -144,7 +145,10 @@ def map_of_frames(
 
 
 def material(stxm: StxmMap, contrast: Contrast = "dark_field") -> NDArray[np.bool_]:
-    """Return where there is material: where there is more contrast than noise makes of an empty place.
+    """Return where there is material: what has more contrast than the threshold of Otsu.
+
+    A point is judged by the median of its neighbours and itself, so that neither the noise of few photons
+    nor a small void decides.
 
     Raises
     ------
@@ -153,24 +157,20 @@ def material(stxm: StxmMap, contrast: Contrast = "dark_field") -> NDArray[np.boo
 
     Notes
     -----
-    The threshold of N. Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979), tells whether there are two kinds of
-    places. It lies in the middle between them, and material may be thin: what counts is the distance
-    from the empty ones.
+    N. Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979).
     """
     from skimage.filters import threshold_otsu
 
-    signal = stxm.contrast(contrast)
-    much = signal > threshold_otsu(signal) if np.ptp(signal) > 0 else np.zeros(signal.shape, bool)
-    apart = signal[much].mean() - signal[~much].mean() if much.any() else 0.0
+    signal = ndimage.median_filter(stxm.contrast(contrast), size=NEIGHBOURS, mode="nearest")
+    found = signal > threshold_otsu(signal) if np.ptp(signal) > 0 else np.zeros(signal.shape, bool)
+    apart = signal[found].mean() - signal[~found].mean() if found.any() else 0.0
     if apart < LEAST_SEPARATION:
         raise InputError(
             f"the map shows no material beside an empty place: its two halves are {apart:.1f} standard "
             f"deviations of the {contrast.replace('_', ' ')}'s noise apart, {LEAST_SEPARATION:g} are needed; "
             "map a larger field, or expose longer"
         )
-    empty = signal[~much]
-    noise = max(1.0, float(median_abs_deviation(empty, scale="normal")))
-    return np.asarray(signal > np.median(empty) + LEAST_SEPARATION * noise)
+    return np.asarray(found)
 
 
 def find_regions(

@@ -50,7 +50,8 @@ def test_it_finds_an_off_centre_film_and_its_exposures_count_in_a_region_placed_
     found = mapped(engine, film.beamline, raster=WIDE, centre_um=(2.0, -2.3), guard=alignment, **light)
     from_middle = np.abs(found.stage_um).max(axis=-1)
     there = material(found)
-    assert there[from_middle < HALF_FILM_UM].mean() > 0.95, "the film has voids"
+    assert there[from_middle < HALF_FILM_UM - WIDE.step_um].all()
+    assert there[from_middle < HALF_FILM_UM].mean() > 0.85, "its four corners may be lost"
     assert not there[from_middle > HALF_FILM_UM].any()
     (place,) = find_regions(found, size_um=4.0)
     assert np.abs(place).max() <= HALF_FILM_UM - 2.0
