@@ -4,7 +4,7 @@ VENV := .venv
 UV := uv==0.13.9
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench lock clean
+.PHONY: setup demo test lint bench soak-dose lock clean
 
 setup: $(VENV)/.installed
 
@@ -35,6 +35,10 @@ lint: setup
 # Under half an hour on two cores; BENCH="--quick" or BENCH="--only speed" for less.
 bench: setup
 	$(BIN)/python -m benchmarks.engines $(BENCH)
+
+# Scans interrupted at random moments; under an hour on two cores. SOAK="--runs 12 --quick" for less.
+soak-dose: setup
+	$(BIN)/python -m benchmarks.soak $(SOAK)
 
 # Pins every dependency with its hashes.
 lock: setup

@@ -12,6 +12,9 @@ from ptycho_plugin.publishing.series import SeriesWriter
 ROWS_PER_WRITE = 10
 """A write costs 80 to 90 ms in the RunEngine's thread: rows come in tens, still during the run."""
 
+NO_ARRAY = 0
+"""Elements of the largest array in an event that goes into a table: each is one of its own in Tiled."""
+
 
 def raw_run_writer(client: Any, backup_directory: str | Path) -> Callable[[str, Mapping[str, Any]], None]:
     """Return a callback that writes runs under ``raw`` of a Tiled tree, and what series they are of.
@@ -34,7 +37,12 @@ def raw_run_writer(client: Any, backup_directory: str | Path) -> Callable[[str, 
     with tiled_errors(client):
         if "raw" not in client:
             client.create_container("raw", specs=[Spec("CatalogOfBlueskyRuns", version="3.0")])
-        runs = TiledWriter(client["raw"], backup_directory=str(backup_directory), batch_size=ROWS_PER_WRITE)
+        runs = TiledWriter(
+            client["raw"],
+            backup_directory=str(backup_directory),
+            batch_size=ROWS_PER_WRITE,
+            max_array_size=NO_ARRAY,
+        )
     series = SeriesWriter(client)
 
     def write(name: str, doc: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -196,6 +197,11 @@ class Beamline:
         The scan to make where none is asked for.
     start_probe : str, optional
         Uid of the stored probe to start from where none is asked for.
+
+    Raises
+    ------
+    InputError
+        If the flux is negative or no number.
     """
 
     name: str
@@ -224,6 +230,13 @@ class Beamline:
     calibrations: CalibrationStore | None = None
     trajectory: Trajectory | None = None
     start_probe: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.photons_per_second < inf:
+            raise InputError(
+                f"beamline {self.name} cannot have photons_per_second = {self.photons_per_second:g}: give a "
+                "finite number >= 0"
+            )
 
     def __repr__(self) -> str:
         places = ", ".join(self.places) or "none"

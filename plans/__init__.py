@@ -9,6 +9,7 @@ from ptycho_plugin.plans.scan import ptycho_scan
 from ptycho_plugin.plans.series import dose_series
 from ptycho_plugin.plans.stop_rule import RepeatDone, StopRule
 from ptycho_plugin.plans.stubs import expose_point
+from ptycho_plugin.plans.stxm import stxm_map
 from ptycho_plugin.plans.suspenders import (
     front_end_suspender,
     ring_current_suspender,
@@ -30,5 +31,6 @@ __all__ = [
     "probe_calibration",
     "ptycho_scan",
     "ring_current_suspender",
+    "stxm_map",
     "top_up_suspender",
 ]

@@ -18,6 +18,7 @@ from ptycho_plugin.ledger import Beam, CalibrationUsed, Delivered, Intent, Regio
 from ptycho_plugin.ledger.records import Frame, Kind
 from ptycho_plugin.ledger.rigid import Position
 from ptycho_plugin.plans.dose_account import DoseAccount
+from ptycho_plugin.plans.preflight_checks import Finding
 from ptycho_plugin.plans.stubs import reading_of, value_of
 
 MARGIN = 0.1
@@ -130,13 +131,13 @@ class Bookkeeper:
 
     def check_scan(
         self, points_um: NDArray[np.float64], exposure_s: float, calibration: FluxCalibration
-    ) -> MsgGenerator[None]:
-        """Raise why a scan of the piezo stage, where the coarse stage stands, may not be begun."""
+    ) -> MsgGenerator[Finding]:
+        """Return what a scan of the piezo stage takes of the budget, or raise why it may not be begun."""
         coarse_um = yield from self._with_coarse(0.0, 0.0)
         last = self._photons_per_s or calibration.photons_per_s
         photons = yield from photons_expected(self._beamline, last, exposure_s)
         self._account.update()
-        self._account.check_scan(points_um + coarse_um, photons)
+        return self._account.check_scan(points_um + coarse_um, photons)
 
     def scan(self, points_um: NDArray[np.float64], exposure_s: float) -> MsgGenerator[Scan]:
         """Return a scan of the piezo stage, where coarse stage and attenuator stand, for the ledger."""
@@ -262,5 +263,6 @@ def _beam(beamline: Beamline, calibration: FluxCalibration) -> Beam:
         monitor=monitor,
         energy_eV=calibration.energy_eV,
         gain=gain,
+        relative_sigma=calibration.relative_sigma,
     )
     return Beam(energy_eV=beamline.geometry.energy_eV, monitor=monitor, gain=gain, calibration=used)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
 from dataclasses import dataclass
 from time import time
 from typing import Any
@@ -11,11 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
-from ptycho_plugin.dose import ELECTRON_RANGE, GY_PER_KGY
+from ptycho_plugin.dose import ELECTRON_RANGE, GY_PER_KGY, DoseModel
+from ptycho_plugin.dose_query import counted_photons
 from ptycho_plugin.errors import DoseRefusal
 from ptycho_plugin.ledger import Budget, Delivered, Exposures, Intent, Ledger, Region
 from ptycho_plugin.ledger.rigid import Position, RigidTransform
-from ptycho_plugin.region_dose import RegionDose
+from ptycho_plugin.plans.preflight_checks import Finding
+from ptycho_plugin.publishing.dose_documents import GUARDED_RUN, Reading, map_reading
+from ptycho_plugin.region_dose import Illumination, RegionDose, budget_material
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,7 @@ class RegionOnStage:
     """A region's dose, where it lies on the stage now."""
 
     region: Region
+    budget: Budget
     dose: RegionDose
     transform: RigidTransform
 
@@ -41,9 +47,9 @@ class RegionOnStage:
         """Add an exposure."""
         self.dose.add(self.from_centre_um(stage_um), photons)
 
-    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> None:
-        """Raise `DoseRefusal` for a scan that leaves the region or cannot end within the budget."""
-        farthest, budget = float(np.abs(self._places(points_um)).max()), self.dose.budget
+    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> Finding:
+        """Return what a scan takes, or raise `DoseRefusal` if it leaves the region or the budget."""
+        farthest, budget = float(np.abs(self._places(points_um)).max()), self.budget
         if farthest > self.region.reach_um:
             raise DoseRefusal(
                 f"the scan goes {farthest:.2f} um from the centre of {self.region}, which reaches "
@@ -56,6 +62,12 @@ class RegionOnStage:
                 f"{self.dose.peak / GY_PER_KGY:.4g} kGy so far, and {budget.dose / GY_PER_KGY:.4g} kGy in "
                 f"{budget.material} are allowed: expose shorter, attenuate, or set another budget"
             )
+        before, after, allowed = (dose / GY_PER_KGY for dose in (self.dose.peak, peak, budget.dose))
+        sentence = (
+            f"it takes {self.region} from {before:.4g} to {after:.4g} kGy, {allowed:.4g} kGy in "
+            f"{budget.material} are allowed"
+        )
+        return Finding("budget", after, "kGy", sentence, allowed, "ok")
 
     def peak_with(self, points_um: NDArray[np.float64], photons: float) -> float:
         """Return the largest dose, in Gy, with so many photons more at each stage position (point, 2)."""
@@ -72,15 +84,16 @@ class RegionOnStage:
 
     def check(self, intent: Intent) -> None:
         """Raise `DoseRefusal` for an exposure that would go over the budget."""
-        overdose = self.dose.overdose(self.from_centre_um(intent.start_um), intent.photons_at_most)
+        place = self.from_centre_um(intent.start_um)
+        overdose = self.dose.overdose(place, intent.photons_at_most, self.budget)
         if overdose is not None:
             so_far, more, budget = (
                 f"{gray / GY_PER_KGY:.4g} kGy"
-                for gray in (overdose.so_far, overdose.by_exposure, self.dose.budget.dose)
+                for gray in (overdose.so_far, overdose.by_exposure, self.budget.dose)
             )
             raise DoseRefusal(
                 f"point {intent.point} would take {self.region} over its budget in "
-                f"{self.dose.budget.material}: {so_far} so far, up to {more} by this exposure, {budget} "
+                f"{self.budget.material}: {so_far} so far, up to {more} by this exposure, {budget} "
                 "allowed; expose elsewhere, or set another budget"
             )
 
@@ -96,17 +109,15 @@ def region_on_stage(
 ) -> RegionOnStage:
     """Return the dose of a region after some exposures, where it lies on a beamline's stage now."""
     transform = ledger.samples.mounting(region.sample).located()
-    dose = RegionDose(
-        region,
-        budget,
-        exposures,
-        probe=probe,
-        pixel=beamline.geometry.object_pixel,
+    model = DoseModel(
+        material=budget_material(budget),
         energy_eV=beamline.geometry.energy_eV,
         electron_range=electron_range,
-        position_sign=beamline.position_sign,
     )
-    return RegionOnStage(region, dose, transform)
+    illumination = Illumination(
+        probe=probe, pixel=beamline.geometry.object_pixel, position_sign=beamline.position_sign
+    )
+    return RegionOnStage(region, budget, RegionDose(region, model, exposures, illumination), transform)
 
 
 class DoseAccount:
@@ -143,6 +154,7 @@ class DoseAccount:
         self._probe = probe
         self._electron_range = electron_range
         self._run_uid = ""
+        self._data_keys: dict[str, Any] = {}
         self._region: RegionOnStage | None = None
 
     def update(self) -> dict[str, Any]:
@@ -169,10 +181,11 @@ class DoseAccount:
             "unplaced": exposures.unplaced,
             **_sums(exposures),
         }
-        return {"sample": region.sample, "area": region.area, "region": region.name, "dose": dose}
+        identity = {"sample": region.sample, "area": region.area, "region": region.name}
+        return {**identity, "dose": dose, "tiled_specs": [GUARDED_RUN]}
 
-    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> None:
-        """Refuse a scan that cannot end within the budget, as the account was last updated.
+    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> Finding:
+        """Return what a scan takes of the budget, as the account was last updated, or refuse it.
 
         Parameters
         ----------
@@ -187,7 +200,9 @@ class DoseAccount:
             If the region would go over its budget, or does not hold a point.
         """
         if self._region is not None:
-            self._region.check_scan(points_um, photons)
+            return self._region.check_scan(points_um, photons)
+        sentence = f"what it exposes counts in every region of '{self._target}' that lies there, now or later"
+        return Finding("budget", 0.0, "kGy", sentence)
 
     def edge_um(self) -> list[Position]:
         """Return stage positions in the middles of the region's four sides; none without a region."""
@@ -232,25 +247,39 @@ class DoseAccount:
         self._add(intent.start_um, intent.photons_at_most)
 
     def read(self) -> dict[str, Any]:
-        """Return the sums of the run so far, and the region's largest dose."""
+        """Return the sums of the run so far, and the region's largest dose and its map."""
+        values, self._data_keys = self._reading()
         now = time()
-        return {key: {"value": value, "timestamp": now} for key, value in self._values().items()}
+        return {key: {"value": value, "timestamp": now} for key, value in values.items()}
 
     def describe(self) -> dict[str, Any]:
-        """Return their data keys."""
-        return {
+        """Return the data keys of what was read last."""
+        return self._data_keys
+
+    def _reading(self) -> Reading:
+        sums = _sums(self._ledger.exposures_of_run(self._run_uid))
+        peak = {} if self._region is None else {"peak_Gy": self._region.dose.peak}
+        values = {f"{self.name}_{key}": value for key, value in (sums | peak).items()}
+        keys: dict[str, Any] = {
             key: {
                 "source": f"ledger:{key}",
                 "dtype": "integer" if isinstance(value, int) else "number",
                 "shape": [],
             }
-            for key, value in self._values().items()
+            for key, value in values.items()
         }
+        of_map, keys_of_map = self._map_reading()
+        return values | of_map, keys | keys_of_map
 
-    def _values(self) -> Mapping[str, float]:
-        sums = _sums(self._ledger.exposures_of_run(self._run_uid))
-        peak = {} if self._region is None else {"peak_Gy": self._region.dose.peak}
-        return {f"{self.name}_{key}": value for key, value in (sums | peak).items()}
+    def _map_reading(self) -> Reading:
+        if self._region is None:
+            return {}, {}
+        exposures = self._ledger.exposures(self._region.region)
+        try:
+            return map_reading(self._region.dose.map(exposures, self._region.budget))
+        except Exception:  # a picture must never end a scan
+            logger.exception("the dose map of run %s is not kept", self._run_uid)
+            return {}, {}
 
     def _add(self, stage_um: Position, photons: float) -> None:
         if self._region is not None:
@@ -260,9 +289,10 @@ class DoseAccount:
 def _sums(exposures: Exposures) -> dict[str, Any]:
     """Return how many exposures there were, and their photons."""
     counted = exposures.where(exposures.status != "withdrawn")
+    photons = counted_photons(counted)
     return {
         "exposures": len(counted),
         "uncertain": int(np.sum(counted.status != "done")),
-        "photons": float(counted.photons.sum()),
-        "photons_uncertainty": float(counted.photons_uncertainty.sum()),
+        "photons": photons.number,
+        "photons_uncertainty": photons.sigma,
     }

@@ -10,7 +10,9 @@ import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 import numpy as np
 from bluesky.utils import MsgGenerator
+from pydantic import ValidationError
 
+from ptycho_plugin.checked_model import refusal
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.flux import DetectionPath, FluxCalibration, calibrate
@@ -100,20 +102,28 @@ def calibration_in_force(beamline: Beamline) -> MsgGenerator[FluxCalibration]:
     Raises
     ------
     InputError
-        If there is none, or it is of another energy or gain.
+        If there is none, it cannot be read, or it is of another energy or gain.
     PublishingError
         If the calibrations cannot be reached.
     """
     given = yield from bps.rd(beamline.flux.calibration, default_value="")
     gain = yield from bps.rd(beamline.flux.gain, default_value=1.0)
     if given:
-        calibration = FluxCalibration.model_validate_json(given)
+        calibration = _read(given, beamline.flux.calibration.name)
     elif beamline.calibrations is not None:
         calibration = beamline.calibrations.latest_flux()
     else:
         raise InputError(f"the flux monitor of {beamline.name} is not calibrated: run calibrate_flux first")
     calibration.check(beamline.geometry.energy_eV, gain)
     return calibration
+
+
+def _read(given: str, signal: str) -> FluxCalibration:
+    try:
+        return FluxCalibration.model_validate_json(given)
+    except ValidationError as error:
+        reason = refusal(FluxCalibration.__name__, error, FluxCalibration.model_fields)
+        raise InputError(f"{signal} holds no calibration: {reason}; run calibrate_flux") from None
 
 
 def _calibration(

@@ -34,16 +34,16 @@ from ptycho_plugin.plans.dose_account import DoseAccount
 from ptycho_plugin.plans.flux_calibration import calibration_in_force
 from ptycho_plugin.plans.illumination import illumination, probe_source
 from ptycho_plugin.plans.pauses import PauseLine
+from ptycho_plugin.plans.preflight_checks import Finding
 from ptycho_plugin.plans.stubs import POLL_S, close_shutter, record, until_done
 from ptycho_plugin.plans.watchdog import Watchdog
+from ptycho_plugin.publishing.dose_documents import DOSE_STREAM
 
 GRACE_S = 2.0
 """For which an exposure that is under way may outlast its time when the plan has failed, or is to end."""
 PATIENCE_S = 10.0
 GIVEN_AGAIN = ("set", "wait", "rewindable")
 """Messages that an interruption may have kept from their work, and that do no harm a second time."""
-DOSE_STREAM = "dose"
-"""Where a run keeps what its exposures have done, from the ledger."""
 
 
 class DoseGuard:
@@ -106,6 +106,7 @@ class DoseGuard:
     ) -> None:
         if probe is None or isinstance(probe, str):
             probe = illumination(beamline, probe_source(beamline, probe))
+        self.kind = kind
         self._beamline = beamline
         self._start = {} if repeat is None else {"repeat": repeat}
         self._account = DoseAccount(beamline, ledger, target, probe, electron_range)
@@ -205,8 +206,8 @@ class DoseGuard:
         coarse = continuation.scan.coarse_um
         return [(row - coarse[0], column - coarse[1]) for row, column in self._account.edge_um()]
 
-    def check_scan(self, points_um: NDArray[np.float64], exposure_s: float) -> MsgGenerator[None]:
-        """Refuse exposures that cannot end within the region and its budget, before the first is made.
+    def check_scan(self, points_um: NDArray[np.float64], exposure_s: float) -> MsgGenerator[Finding]:
+        """Return what exposures take of the budget; refuse those that cannot end within it and the region.
 
         Parameters
         ----------
@@ -221,7 +222,7 @@ class DoseGuard:
             From the plan, as when it is guarded.
         """
         calibration = yield from calibration_in_force(self._beamline)
-        yield from self._books.check_scan(points_um, exposure_s, calibration)
+        return (yield from self._books.check_scan(points_um, exposure_s, calibration))
 
     def _follow(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
         """Give a plan's messages to their handlers, and the answers, or what was raised, to the plan."""
@@ -266,8 +267,10 @@ class DoseGuard:
         """Read what an interruption may have kept from its event; it is added to it once."""
         try:
             return (yield from self._read(message))
-        except ValueError:  # the RunEngine has it: its data keys collide
-            return {}
+        except ValueError as error:
+            if "collide" not in str(error):
+                raise
+            return {}  # the RunEngine has it: its data keys would be there twice
 
     def _end_if_asked(self) -> None:
         """Raise a request to end when no frame is due, or it does not come."""
@@ -281,7 +284,10 @@ class DoseGuard:
 
     def _open_run(self, message: Msg) -> MsgGenerator[str]:
         start = self._account.update() | self._start
-        self._run_uid = yield message._replace(kwargs={**start, **message.kwargs})
+        entries = {**start, **message.kwargs}
+        if specs := [*message.kwargs.get("tiled_specs", ()), *start.get("tiled_specs", ())]:
+            entries["tiled_specs"] = specs
+        self._run_uid = yield message._replace(kwargs=entries)
         self._account.begin_run(self._run_uid or "")
         self._events, self._calibration, self._bundling = 0, None, False
         if self._continuation is not None and self._run_uid is not None:

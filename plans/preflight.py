@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_plugin.errors import PreflightRefusal
 from ptycho_plugin.plans.planned_scan import PlannedScan
-from ptycho_plugin.plans.preflight_checks import CHECKS, Finding, Level
+from ptycho_plugin.plans.preflight_checks import CHECKS, Check, Finding, Level
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,7 +49,12 @@ class Preflight:
         return table
 
 
-def preflight(scan: PlannedScan, remarks: Iterable[str] = (), findings: Iterable[Finding] = ()) -> Preflight:
+def preflight(
+    scan: PlannedScan,
+    remarks: Iterable[str] = (),
+    findings: Iterable[Finding] = (),
+    checks: Iterable[Check] = CHECKS,
+) -> Preflight:
     """Judge a planned scan.
 
     Parameters
@@ -59,6 +64,8 @@ def preflight(scan: PlannedScan, remarks: Iterable[str] = (), findings: Iterable
         Warnings of others about the probe, such as one of an old one.
     findings : iterable of Finding
         Of others.
+    checks : iterable of callable
+        By default those of a scan that is reconstructed.
     """
     warnings = (Finding("probe", 0.0, "", remark, level="warning") for remark in remarks)
-    return Preflight((*findings, *(check(scan) for check in CHECKS), *warnings))
+    return Preflight((*findings, *(check(scan) for check in checks), *warnings))

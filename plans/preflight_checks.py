@@ -204,7 +204,8 @@ def data_volume(scan: PlannedScan) -> Finding:
     return Finding("data_volume", value, "GB", sentence)
 
 
-CHECKS: tuple[Callable[[PlannedScan], Finding], ...] = (
+Check = Callable[[PlannedScan], Finding]
+CHECKS: tuple[Check, ...] = (
     travel,
     oversampling,
     probe_size,

@@ -12,6 +12,7 @@ from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
+from ptycho_plugin.devices.beamline import Stage
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.metadata import ProbeSource, Purpose, ScanMetadata
 from ptycho_plugin.optics import ZonePlate
@@ -145,14 +146,32 @@ def _preflight(
     sample: Sample | None,
     continuation: Continuation | None,
 ) -> Preflight:
-    probe, remarks = _start_probe(beamline, scan)
-    planned = PlannedScan(
+    probe, remarks = scan_probe(beamline, scan)
+    exposed_um = _exposed(points_um, continuation)
+    planned = planned_scan(
+        beamline, beamline.stage, scan, probe, points_um, exposed_um, centre_measured, sample
+    )
+    return preflight(planned, remarks, continuation.findings() if continuation else ())
+
+
+def planned_scan(
+    beamline: Beamline,
+    stage: Stage,
+    scan: ScanMetadata,
+    probe: NDArray[np.complex64],
+    points_um: NDArray[np.float64],
+    exposed_um: NDArray[np.float64],
+    centre_measured: bool,
+    sample: Sample | None,
+) -> PlannedScan:
+    """Return what a preflight judges of a scan with one of a beamline's stages."""
+    return PlannedScan(
         geometry=scan.geometry,
         probe=probe,
         points_um=points_um,
-        exposed_um=_exposed(points_um, continuation),
+        exposed_um=exposed_um,
         step_um=scan.trajectory.step_um,
-        travel_um=(beamline.stage.y.limits, beamline.stage.x.limits),
+        travel_um=(stage.y.limits, stage.x.limits),
         exposure_s=scan.exposure_s,
         trigger_period_s=beamline.trigger_period_s,
         photons_per_frame=scan.photons_per_frame or 0.0,
@@ -167,10 +186,10 @@ def _preflight(
         focus_size=beamline.focus_size,
         sample=sample,
     )
-    return preflight(planned, remarks, continuation.findings() if continuation else ())
 
 
-def _start_probe(beamline: Beamline, scan: ScanMetadata) -> tuple[NDArray[np.complex64], tuple[str, ...]]:
+def scan_probe(beamline: Beamline, scan: ScanMetadata) -> tuple[NDArray[np.complex64], tuple[str, ...]]:
+    """Return the probe that a scan names, and warnings a user should hear."""
     if isinstance(scan.probe, ZonePlate):
         return scan.probe.probe(scan.geometry), ()
     return start_probe(calibration_store(beamline), scan)

@@ -134,14 +134,15 @@ def dose_series(
         again,
     )
     work = series_work(beamline, ledger, name, matrix, protocol, budget, again)
+    begun = ledger.scans.series(one.region for one in work)
     expected = yield from _expected(scan, work)
     Console().print(expected.table())
-    if not expected.points:
-        return ledger.scans.series([one.region for one in work])
+    if begun and not expected.points:
+        return begun
     expected.raise_refusal()
     yield from scan.check()
     work = place_regions(ledger, work)
-    uid = ledger.scans.series([one.region for one in work])
+    uid = ledger.scans.join_series(one.region for one in work)
     series = {
         "uid": uid,
         "sample": name,
@@ -176,17 +177,28 @@ def _expected(scan: RepeatScan, work: tuple[RegionWork, ...]) -> MsgGenerator[Se
 def _regions(
     scan: RepeatScan, watch: Watch, work: tuple[RegionWork, ...], md: Mapping[str, Any], bar: SeriesBar
 ) -> MsgGenerator[None]:
-    """Scan what is left of every region, until its rule closes it."""
+    """Scan what is left of every region."""
     for one in work:
-        if not one.repeats:
-            continue
-        for number in one.complete:  # what a rule was asked in an earlier call
-            yield from watch.judge(one.region, number)
-        if not scan.ledger.scans.closed(one.region):
-            yield from go_to_region(scan.beamline, one.stage_um)
-        for repeat in one.repeats:
-            if scan.ledger.scans.closed(one.region):
-                bar.forgo(len(repeat.points_um))
-            else:
-                last = partial(watch.judge, one.region, repeat.number)
-                yield from scan(one.region, repeat.number, md, last)
+        if one.repeats:
+            yield from _region(scan, watch, one, md, bar)
+
+
+def _region(
+    scan: RepeatScan, watch: Watch, work: RegionWork, md: Mapping[str, Any], bar: SeriesBar
+) -> MsgGenerator[None]:
+    """Scan what is left of a region, until its rule closes it."""
+
+    def is_open() -> bool:
+        return scan.ledger.scans.closed(work.region) is None
+
+    for number in work.complete:  # what the rule was asked in an earlier call
+        if is_open():
+            yield from watch.judge(work.region, number)
+    if is_open():
+        yield from go_to_region(scan.beamline, work.stage_um)
+    for repeat in work.repeats:
+        if is_open():
+            last = partial(watch.judge, work.region, repeat.number)
+            yield from scan(work.region, repeat.number, md, last)
+        else:
+            bar.forgo(len(repeat.points_um))

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ptycho_plugin.devices import Beamline
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.ledger import Ledger, Region
 from ptycho_plugin.plans.dose_account import region_on_stage
 from ptycho_plugin.postprocess.stopping import Verdict
@@ -56,7 +57,7 @@ rule remembers of a region begins anew with a repeat that it knows already.
 class Watch:
     """Asks a stop rule, and closes regions in the ledger that have had enough.
 
-    A rule that fails is said to, and not asked again: a view never ends a scan.
+    That a rule failed is told aloud, and it is not asked again: a view never ends a scan.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ class Watch:
             return None
         try:
             done = self._repeat_done(region, repeat)
-            verdict = yield from self._rule(done)
+            reason = yield from _reason(self._rule(done))
         except RunEngineControlException:
             raise
         except Exception as error:
@@ -100,10 +101,10 @@ class Watch:
                 style="bold red",
             )
             return said
-        if not verdict.stop:
-            return None
-        self._ledger.scans.close(region, verdict.reason, run_uid=done.run_uids[-1])
-        return verdict.reason
+        if reason is not None:
+            self._ledger.scans.close(region, reason, run_uid=done.run_uids[-1])
+            Console().print(escape(f"Closed after repeat {repeat}: {region}. {reason}"))
+        return reason
 
     def _repeat_done(self, region: Region, repeat: int) -> RepeatDone:
         runs = tuple(run.uid for run in self._ledger.scans.progress(region, repeat).runs)
@@ -117,3 +118,11 @@ class Watch:
         before, after = exposures.key < of_repeat.key.min(), exposures.key <= of_repeat.key.max()
         photons = float(of_repeat.photons.sum())
         return RepeatDone(region, repeat, runs, dose_of(before), dose_of(after), photons)
+
+
+def _reason(asked: MsgGenerator[Verdict]) -> MsgGenerator[str | None]:
+    """Return why a rule stops, or None if it does not."""
+    verdict = yield from asked
+    if verdict.stop and not verdict.reason:
+        raise InputError("it stops for no reason")
+    return verdict.reason if verdict.stop else None

@@ -10,29 +10,34 @@ from bluesky.protocols import Readable, Status
 from bluesky.utils import Msg, MsgGenerator, short_uid
 
 from ptycho_plugin.devices import Beamline
+from ptycho_plugin.devices.beamline import Stage
 
 POLL_S = 0.01
 
 
-def expose_point(beamline: Beamline, position_um: tuple[float, float]) -> MsgGenerator[None]:
+def expose_point(
+    beamline: Beamline, position_um: tuple[float, float], stage: Stage | None = None
+) -> MsgGenerator[None]:
     """Bring the probe to a stage position (row, column) and record one exposure there.
+
+    The stage is the piezo stage unless another is given.
 
     However often the RunEngine is interrupted, the point is exposed once: the move is made
     again when the plan resumes, the exposure is not.
     """
-    row, column = position_um
+    (row, column), stage = position_um, stage or beamline.stage
 
     def move() -> MsgGenerator[None]:
         yield from bps.checkpoint()
-        yield from bps.mv(beamline.stage.y, row, beamline.stage.x, column)
+        yield from bps.mv(stage.y, row, stage.x, column)
 
     yield from _rewindable(move(), True)
-    yield from expose_here(beamline)
+    yield from _rewindable(_expose_and_read(beamline, stage), False)
 
 
 def expose_here(beamline: Beamline) -> MsgGenerator[None]:
     """Record one exposure where the stage stands as an event of the primary stream."""
-    yield from _rewindable(_expose_and_read(beamline), False)
+    yield from _rewindable(_expose_and_read(beamline, beamline.stage), False)
 
 
 def go_to(beamline: Beamline, place: str) -> MsgGenerator[None]:
@@ -101,9 +106,8 @@ def _rewindable(plan: MsgGenerator[None], rewindable: bool) -> MsgGenerator[None
     yield from bpp.finalize_wrapper(plan, [Msg("rewindable", None, before)])
 
 
-def _expose_and_read(beamline: Beamline) -> MsgGenerator[None]:
+def _expose_and_read(beamline: Beamline, stage: Stage) -> MsgGenerator[None]:
     yield from bpp.finalize_wrapper(_expose(beamline), close_shutter(beamline))
-    stage = beamline.stage
     yield from record([beamline.detector, beamline.encoder, beamline.flux, stage.y, stage.x], "primary")
 
 

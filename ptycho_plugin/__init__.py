@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ptycho_plugin.callbacks import LiveReconstruction, raw_run_writer
     from ptycho_plugin.dataset import PtychoDataset
     from ptycho_plugin.devices import replayed_beamline, simulated_beamline
+    from ptycho_plugin.dose_query import dose_so_far
     from ptycho_plugin.geometry import Geometry
     from ptycho_plugin.io import read_dataset
     from ptycho_plugin.ledger import Budget, Ledger
@@ -27,16 +28,19 @@ if TYPE_CHECKING:
         find_beam_centre,
         probe_calibration,
         ptycho_scan,
+        stxm_map,
     )
     from ptycho_plugin.postprocess.stopping import DamageWatch, ResolutionReached, StopCriteria
+    from ptycho_plugin.postprocess.stxm import find_regions
     from ptycho_plugin.publishing.calibrations import CalibrationStore
     from ptycho_plugin.publishing.raw import dataset_from_tiled
     from ptycho_plugin.publishing.server import LocalTiledServer
     from ptycho_plugin.reconstruction.options import ReconstructionOptions
     from ptycho_plugin.reconstruction.orientation_search import find_orientation
     from ptycho_plugin.reconstruction.whole_scan import reconstruct
+    from ptycho_plugin.region_dose import Illumination
     from ptycho_plugin.region_matrix import RegionMatrix
-    from ptycho_plugin.trajectory import ConcentricRings
+    from ptycho_plugin.trajectory import ConcentricRings, Raster
 
 _HOME = {
     "AdaptiveStop": "plans",
@@ -46,10 +50,12 @@ _HOME = {
     "DamageWatch": "postprocess.stopping",
     "DoseGuard": "plans",
     "Geometry": "geometry",
+    "Illumination": "region_dose",
     "Ledger": "ledger",
     "LiveReconstruction": "callbacks",
     "LocalTiledServer": "publishing.server",
     "PtychoDataset": "dataset",
+    "Raster": "trajectory",
     "ReconstructionOptions": "reconstruction.options",
     "RegionMatrix": "region_matrix",
     "ResolutionReached": "postprocess.stopping",
@@ -60,8 +66,10 @@ _HOME = {
     "calibrate_flux": "plans",
     "dataset_from_tiled": "publishing.raw",
     "dose_series": "plans",
+    "dose_so_far": "dose_query",
     "find_beam_centre": "plans",
     "find_orientation": "reconstruction.orientation_search",
+    "find_regions": "postprocess.stxm",
     "probe_calibration": "plans",
     "ptycho_scan": "plans",
     "raw_run_writer": "callbacks",
@@ -69,6 +77,7 @@ _HOME = {
     "reconstruct": "reconstruction.whole_scan",
     "replayed_beamline": "devices",
     "simulated_beamline": "devices",
+    "stxm_map": "plans",
 }
 
 __all__ = [
@@ -79,10 +88,12 @@ __all__ = [
     "DamageWatch",
     "DoseGuard",
     "Geometry",
+    "Illumination",
     "Ledger",
     "LiveReconstruction",
     "LocalTiledServer",
     "PtychoDataset",
+    "Raster",
     "ReconstructionOptions",
     "RegionMatrix",
     "ResolutionReached",
@@ -93,8 +104,10 @@ __all__ = [
     "calibrate_flux",
     "dataset_from_tiled",
     "dose_series",
+    "dose_so_far",
     "find_beam_centre",
     "find_orientation",
+    "find_regions",
     "probe_calibration",
     "ptycho_scan",
     "raw_run_writer",
@@ -102,6 +115,7 @@ __all__ = [
     "reconstruct",
     "replayed_beamline",
     "simulated_beamline",
+    "stxm_map",
 ]
 
 

@@ -60,4 +60,4 @@ def refusal(thing: str, error: ValidationError, names: Iterable[str]) -> str:
             return f"{thing} lacks {where}: it takes {', '.join(names)}"
         case "value_error" if not where or isinstance(reason, InputError):
             return ": ".join(filter(None, (thing, where, str(reason))))
-    return f"{thing}: {where} = {value} cannot be used: {reason}"
+    return f"{thing}: {f'{where} = ' if where else ''}{value} cannot be used: {reason}"

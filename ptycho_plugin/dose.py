@@ -1,7 +1,7 @@
 """Radiation dose: the energy that exposures leave in a sample, and where.
 
 Photons come through a shutter (`ShutterTiming`), fall on the object as the illumination is shaped
-(`fluence_map`), and leave their energy in a material (`DoseModel`), which a `DoseBudget` limits.
+(`fluence_map`), and leave their energy in a material (`DoseModel`).
 """
 
 from __future__ import annotations
@@ -378,21 +378,3 @@ class DoseModel(CheckedModel):
     def mean_dose(self, fluence: NDArray[np.float64], pixel: float) -> NDArray[np.float64]:
         """Return the dose in Gy, averaged through the thickness; else as `surface_dose`."""
         return self.mean_to_surface * self.surface_dose(fluence, pixel)
-
-
-class DoseBudget(CheckedModel):
-    """The largest dose that a point of a region may take, and the material that it is for."""
-
-    dose: DoseModel
-    limit_kGy: Positive
-    """At the surface."""
-
-    def __str__(self) -> str:
-        return f"{self.limit_kGy:g} kGy in {self.dose.material.name}"
-
-    def remaining(self, fluence: NDArray[np.float64], pixel: float) -> NDArray[np.float64]:
-        """Return the dose in Gy that each pixel may still take, negative where it is over its budget.
-
-        Arguments, and what is raised, as for `DoseModel.surface_dose`.
-        """
-        return self.limit_kGy * GY_PER_KGY - self.dose.surface_dose(fluence, pixel)

@@ -13,10 +13,9 @@ from pydantic import AwareDatetime, Field
 from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.dose import Photons
 from ptycho_plugin.errors import InputError
+from ptycho_plugin.geometry import is_same_energy
 from ptycho_plugin.materials import HELIUM, KAPTON, SILICON, Material
 
-ENERGY_TOLERANCE = 1e-3
-"""Relative. Absorption goes with the third power of the energy: 0.3 % of what a monitor absorbs."""
 GAIN_TOLERANCE = 1e-6
 """Relative: gains are steps, and a float may have been printed."""
 
@@ -124,7 +123,7 @@ class FluxCalibration(CheckedModel):
             It names both.
         """
         remedy = f"run calibrate_flux again, the last one is of {self.date:%Y-%m-%d %H:%M}"
-        if abs(energy_eV - self.energy_eV) > ENERGY_TOLERANCE * self.energy_eV:
+        if not is_same_energy(energy_eV, self.energy_eV):
             raise InputError(
                 f"the flux monitor was calibrated at {self.energy_eV:.6g} eV, the beam has "
                 f"{energy_eV:.6g} eV: {remedy}"

@@ -17,6 +17,10 @@ PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M = constants.h * constants.c / constants.e
 M_PER_UM = 1e-6
 """Stages speak of micrometres."""
 
+ENERGY_TOLERANCE = 5e-4
+"""Relative, within which two energies are the same. A zone plate's focal length grows with the energy: 25 um
+of 50 mm is half the depth of focus. Absorption goes with its third power: 0.15 % of the monitor's."""
+
 ENERGY_RANGE_EV = (100.0, 1e6)
 WAVELENGTH_RANGE = (
     PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M / ENERGY_RANGE_EV[1],
@@ -26,6 +30,11 @@ DISTANCE_RANGE = (1e-3, 1e3)
 DETECTOR_PIXEL_RANGE = (1e-6, 1e-3)
 FOCUS_RANGE = (1e-6, 10.0)
 """Ptychography is within all of them: a number outside is in another unit."""
+
+
+def is_same_energy(one_eV: float, other_eV: float) -> bool:
+    """Return whether what was measured at one energy holds at the other."""
+    return abs(one_eV - other_eV) <= ENERGY_TOLERANCE * other_eV
 
 
 def _within(limits: tuple[float, float], remedy: str) -> AfterValidator:

@@ -19,7 +19,7 @@ from ptycho_plugin.trajectory import Trajectory
 START_KEY = "ptycho"
 SCHEMA_VERSION: Literal[1] = 1
 
-Purpose = Literal["scan", "probe_calibration", "beam_centre", "background", "flux_calibration"]
+Purpose = Literal["scan", "alignment", "probe_calibration", "beam_centre", "background", "flux_calibration"]
 RECONSTRUCTED: tuple[Purpose, ...] = ("scan", "probe_calibration")
 """Purposes of runs that are scans; frames of the others are only looked at."""
 

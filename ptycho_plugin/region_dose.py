@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.dose import DoseModel, Grid, fluence_map, illumination_of
+from ptycho_plugin.dose_map import DoseMap
 from ptycho_plugin.geometry import M_PER_UM
 from ptycho_plugin.ledger import Budget, Exposures, Region
 from ptycho_plugin.materials import Material
@@ -16,6 +17,48 @@ from ptycho_plugin.orientation import PositionSign
 
 ANY_DENSITY = 1000.0
 """In kg/m3: at the surface it does not matter."""
+POINT_PIXEL = 25e-9
+"""Of a map whose illumination is a point: much less than electrons travel."""
+
+
+def budget_material(budget: Budget) -> Material:
+    """Return the material that a budget is for, of any density: it says nothing about what is below."""
+    return Material(budget.material, budget.formula, ANY_DENSITY)
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Illumination:
+    """How the photons of an exposure are shared among object pixels, and on which side of the centre.
+
+    Parameters
+    ----------
+    probe : ndarray, (mode, row, column), complex
+        Any scale.
+    pixel : float
+        Side of a pixel of probe and map in metres.
+    position_sign : PositionSign
+        Whether the stage carries the probe or the sample.
+    source : str
+        Where it is from, as a report says it.
+    """
+
+    probe: NDArray[np.complexfloating]
+    pixel: float
+    position_sign: PositionSign = PositionSign.PROBE
+    source: str = ""
+
+    @classmethod
+    def point(cls, position_sign: PositionSign = PositionSign.PROBE) -> Illumination:
+        """Return one in which all photons fall on the centre, where the illumination is not known.
+
+        No dose is larger with the true one: a mean over places is at most what the worst place takes.
+        """
+        return cls(
+            probe=np.ones((1, 1, 1), np.complex64),
+            pixel=POINT_PIXEL,
+            position_sign=position_sign,
+            source="a point, for want of a stated one, so that each dose is an upper bound",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +70,7 @@ class Overdose:
 
 
 class RegionDose:
-    """Dose at the surface of a region in its budget's material, at every point that its photons reach.
+    """Dose at the surface of a region in one material, at every point that its photons reach.
 
     To add an exposure costs its own window only, and gives what `DoseModel.surface_dose` of the
     fluence of all exposures gives.
@@ -35,50 +78,26 @@ class RegionDose:
     Parameters
     ----------
     region : Region
-    budget : Budget
+    model : DoseModel
+        The material, and the energy of the exposures to come; those so far have their own.
     exposures : Exposures
         Of the region, so far.
-    probe : ndarray, (mode, row, column), complex
-        Any scale.
-    pixel : float
-        Side of a pixel of probe and map in metres.
-    energy_eV : float
-        Of the exposures to come; those so far have their own.
-    electron_range : float
-        In metres.
-    position_sign : PositionSign
-        Whether the stage carries the probe or the sample.
+    illumination : Illumination
     """
 
     def __init__(
-        self,
-        region: Region,
-        budget: Budget,
-        exposures: Exposures,
-        *,
-        probe: NDArray[np.complexfloating],
-        pixel: float,
-        energy_eV: float,
-        electron_range: float,
-        position_sign: PositionSign,
+        self, region: Region, model: DoseModel, exposures: Exposures, illumination: Illumination
     ) -> None:
-        model = DoseModel(
-            material=Material(budget.material, budget.formula, ANY_DENSITY),
-            energy_eV=energy_eV,
-            electron_range=electron_range,
-        )
-        self._illumination = illumination_of(probe)
+        self._illumination = illumination_of(illumination.probe)
         corners = np.array([-1.0, 1.0])[:, None, None] * np.full((2, 2), region.reach_um * M_PER_UM)
-        self.budget = budget
-        self.grid = Grid.covering(corners, self._illumination.shape, pixel, model.reach)
-        self._sign = position_sign
+        self.grid = Grid.covering(corners, self._illumination.shape, illumination.pixel, model.reach)
+        self._sign = illumination.position_sign
         self._model = model
         self._dose = np.zeros(self.grid.shape)
         for at_eV in np.unique(exposures.energy_eV).tolist():
             then = exposures.where(exposures.energy_eV == at_eV)
-            paths_um = np.stack([then.start_um, then.end_um], axis=1)
-            self._dose += self._dose_of(paths_um, then.photons, at_eV)
-        self._one_photon, self._centre = _dose_of_one_photon(self._illumination, model, pixel)
+            self._dose += self._dose_of(_paths_um(then), then.photons, at_eV)
+        self._one_photon, self._centre = _dose_of_one_photon(self._illumination, model, illumination.pixel)
 
     @property
     def peak(self) -> float:
@@ -90,16 +109,37 @@ class RegionDose:
         """The map in Gy, (row, column), on `grid`, from the region's centre."""
         return self._dose.copy()
 
+    def fluence(self, exposures: Exposures) -> NDArray[np.float64]:
+        """Return the photons per m2 that some exposures brought to each pixel of the grid."""
+        if not len(exposures):
+            return np.zeros(self.grid.shape)
+        return self._fluence(_paths_um(exposures), exposures.photons)
+
+    def map(self, exposures: Exposures, budget: Budget | None) -> DoseMap:
+        """Return the map as it is drawn, with the places of the exposures that it is of."""
+        counted = exposures.where(exposures.status != "withdrawn")
+        return DoseMap(
+            dose=self.dose,
+            grid=self.grid,
+            points=self._sign.to_probe_positions(counted.positions_um) * M_PER_UM,
+            peak=self.peak,
+            material=self._model.material.name,
+            electron_range=self._model.electron_range,
+            budget=budget.dose if budget else None,
+        )
+
     def add(self, from_centre_um: tuple[float, float], photons: float) -> None:
         """Add an exposure at a position (row, column) from the region's centre."""
         here, added = self._window(from_centre_um)
         self._dose[here] += photons * added
 
-    def overdose(self, from_centre_um: tuple[float, float], photons: float) -> Overdose | None:
+    def overdose(
+        self, from_centre_um: tuple[float, float], photons: float, budget: Budget
+    ) -> Overdose | None:
         """Return what an exposure would do at the worst point, or None if it stays within the budget."""
         here, added = self._window(from_centre_um)
         after = self._dose[here] + photons * added
-        if after.max(initial=0.0) <= self.budget.dose:
+        if after.max(initial=0.0) <= budget.dose:
             return None
         worst = np.unravel_index(np.argmax(after), after.shape)
         return Overdose(float(self._dose[here][worst]), float(photons * added[worst]))
@@ -115,10 +155,12 @@ class RegionDose:
     def _dose_of(
         self, paths_um: NDArray[np.float64], photons: NDArray[np.float64], energy_eV: float
     ) -> NDArray[np.float64]:
-        paths = self._sign.to_probe_positions(paths_um) * M_PER_UM
-        fluence = fluence_map(self._illumination, paths, photons, self.grid)
         model = self._model.model_copy(update={"energy_eV": energy_eV})
-        return model.surface_dose(fluence, self.grid.pixel)
+        return model.surface_dose(self._fluence(paths_um, photons), self.grid.pixel)
+
+    def _fluence(self, paths_um: NDArray[np.float64], photons: NDArray[np.float64]) -> NDArray[np.float64]:
+        paths = self._sign.to_probe_positions(paths_um) * M_PER_UM
+        return fluence_map(self._illumination, paths, photons, self.grid)
 
     def _window(self, from_centre_um: tuple[float, float]) -> tuple[tuple[slice, slice], NDArray[np.float64]]:
         """Return the part of the map that a photon there reaches, and the dose that it leaves."""
@@ -134,6 +176,11 @@ class RegionDose:
             for low, high in ((begin, end), (begin - first, end - first))
         )
         return on_map, added[inside]
+
+
+def _paths_um(exposures: Exposures) -> NDArray[np.float64]:
+    """Return where exposures began and ended, (exposure, 2, 2), from the origin that was asked about."""
+    return np.stack([exposures.start_um, exposures.end_um], axis=1)
 
 
 def _dose_of_one_photon(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, hypot, pi, radians
+from math import ceil, floor, hypot, pi, radians
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -67,6 +67,50 @@ class ConcentricRings(CheckedModel):
         return self.radial_step_um * max(1.0, 2 * pi / self.points_first_ring)
 
 
+class Raster(CheckedModel):
+    """A square lattice about its centre, row by row, every other row backwards.
+
+    As many points as fit between the bounds, which are included.
+    """
+
+    kind: Literal["raster"] = "raster"
+    step_um: Annotated[float, Field(gt=0, json_schema_extra={"units": "um"})] = 1.0
+    height_um: Annotated[float, Field(ge=0, json_schema_extra={"units": "um"})] = 20.0
+    width_um: Annotated[float, Field(ge=0, json_schema_extra={"units": "um"})] = 20.0
+
+    @model_validator(mode="after")
+    def _points_can_be_counted(self) -> Self:
+        points = (self.height_um / self.step_um + 1) * (self.width_um / self.step_um + 1)
+        if points > MOST_POINTS:
+            raise ValueError(
+                f"{self.height_um:g} x {self.width_um:g} um in steps of step_um = {self.step_um:g} um are "
+                f"about {points:.2g} points, {MOST_POINTS:,} is the limit: is the step in micrometres?"
+            )
+        return self
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of points."""
+        rows, columns = (
+            floor((length + BOUND_TOLERANCE_UM) / self.step_um) + 1
+            for length in (self.height_um, self.width_um)
+        )
+        return rows, columns
+
+    def offsets_um(self) -> NDArray[np.float64]:
+        """Return the points ``(point, 2)`` as ``(row, column)`` offsets from the centre."""
+        lattice = np.moveaxis(np.indices(self.shape, np.float64), 0, -1)
+        lattice[1::2] = lattice[1::2, ::-1]
+        middle = (np.array(self.shape) - 1) / 2
+        return (lattice.reshape(-1, 2) - middle) * self.step_um
+
+    def image(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what was found at the points, ``(point, ...)`` in their order, as ``(row, column, ...)``."""
+        image = values.reshape(*self.shape, *values.shape[1:]).copy()
+        image[1::2] = image[1::2, ::-1]
+        return image
+
+
 class RecordedPositions(CheckedModel):
     """Points that were visited before, in their order, such as those of a replayed file."""
 
@@ -123,5 +167,5 @@ def typical_step(points: NDArray[np.float64]) -> float:
     return float(np.median(distances))
 
 
-Trajectory = Annotated[ConcentricRings | RecordedPositions, Field(discriminator="kind")]
+Trajectory = Annotated[ConcentricRings | Raster | RecordedPositions, Field(discriminator="kind")]
 """Any trajectory, as it is stored in a run's metadata."""

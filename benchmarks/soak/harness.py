@@ -14,6 +14,7 @@ from typing import Any, Self
 from benchmarks.soak.audit import Findings, Repeat, audit, exposures_of
 from benchmarks.soak.options import BUDGET, EXPOSURE_S, REACH_UM, SAMPLE, TIME_FACTOR
 from benchmarks.soak.processes import BeamProcess, ScanProcess
+from ptycho_plugin.errors import LedgerError
 from ptycho_plugin.ledger import Ledger, Region
 from ptycho_plugin.trajectory import ConcentricRings
 
@@ -78,6 +79,8 @@ class Harness:
         self._point_s = 0.1
         """How long a point takes, as last seen."""
         self.interruptions = Counter[str]()
+        self._failures: list[str] = []
+        """Of calls, for reasons that the soak has not given."""
         self.made: list[str] = []
         self.kills = self.kills_in_exposures = self.exposures = self.again = self.lost = 0
         with ExitStack() as stack:
@@ -124,6 +127,9 @@ class Harness:
             self.again += len(uncertain)
             openings += self._beam.openings()
             found.add(self._audit(region, repeat, openings, self.kills - kills, uncertain))
+        for sentence in self._failures:
+            found.count("missing", 1, sentence)
+        self._failures.clear()
         exposures = [exposure for opening in openings for exposure in opening["exposures"]]
         self.exposures += len(exposures)
         self.kills_in_exposures += sum(0 < exposure["part"] < 1 for exposure in exposures)
@@ -143,10 +149,18 @@ class Harness:
         for call in range(MOST_CALLS):
             kind = self.made[call] if call < len(self.made) else "none"
             self._call(region, repeat, trajectory, kind)
-            if self._ledger.scans.progress(region, repeat).is_complete:
+            if self._is_complete(region, repeat):
                 del self.made[call + 1 :]
                 return
-        raise RuntimeError(f"repeat {repeat} of {region} is not complete after {MOST_CALLS} calls")
+        self._failures.append(f"repeat {repeat} of {region} is not complete after {MOST_CALLS} calls")
+
+    def _is_complete(self, region: Region, repeat: int) -> bool:
+        try:
+            return self._ledger.scans.progress(region, repeat).is_complete
+        except LedgerError as error:  # an exposure was not settled, and its session lives
+            self._failures.append(str(error))
+            self._scanner.kill()
+            return False
 
     def _call(
         self, region: Region, repeat: int, trajectory: ConcentricRings, kind: str, *, again: bool = False
@@ -172,7 +186,7 @@ class Harness:
         answer = self._scanner.end()
         self.interruptions[kind] += answer["interruptions"]
         if answer["error"] and kind not in FAILURES:
-            raise RuntimeError(f"a call with the interruption '{kind}' failed: {answer['error']}")
+            self._failures.append(f"a call with the interruption '{kind}' failed: {answer['error']}")
         if kind == "none" and answer["run_s"]:
             self._point_s = answer["run_s"] / left
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.io.atomic import replacing
 
@@ -78,6 +80,24 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
             file[name].attrs.update(units=units, columns="y,x")
         _write_geometry(file.create_group("geometry"), result.geometry)
         file["provenance"] = json.dumps(dict(provenance))
+
+
+def read_probe(path: str | Path) -> tuple[NDArray[np.complex64], float]:
+    """Return the probe of a result, (mode, row, column), and the side of its pixels in metres.
+
+    Raises
+    ------
+    InputError
+        If the file is no such result.
+    """
+    try:
+        with h5py.File(path) as file:
+            probe, pixel = file["probe"][()], float(file["geometry/object_pixel"][()])
+    except (OSError, KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{path} holds no probe with its pixel: give a file that ptycho reconstruct wrote"
+        ) from None
+    return np.asarray(probe, np.complex64), pixel
 
 
 def _write_geometry(group: h5py.Group, geometry: Geometry) -> None:

@@ -29,6 +29,8 @@ _SENTENCES = {
     sqlite3.SQLITE_FULL: "cannot be written: the disk is full; make room before anything is exposed",
     sqlite3.SQLITE_IOERR: "cannot be read or written: the disk has failed, or takes no more",
     sqlite3.SQLITE_READONLY: "cannot be written: it is read-only",
+    sqlite3.SQLITE_READONLY_ROLLBACK: "has an entry that a crash cut short: open it once to write, which "
+    "takes that back, or a copy of it and its journal",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened, or its folder is read-only",
     sqlite3.SQLITE_PERM: "cannot be written: access was denied",
     sqlite3.SQLITE_BUSY: f"was kept locked by another session for {BUSY_TIMEOUT_S:g} s: see what holds it",
@@ -46,21 +48,25 @@ class Database:
         Absolute.
     new : bool
         Make it; otherwise it must be there. One of an older version is brought up to date.
+    read_only : bool
+        Leave it as it is, also where nothing could be written.
 
     Raises
     ------
     LedgerError
-        If the file is not there (or, if new, is), is read-only, no ledger, or from a newer version.
+        If the file is not there (or, if new, is), no ledger, or from a newer version; if it is read-only
+        or, where it is to stay so, from an older version.
     """
 
-    def __init__(self, path: Path, *, new: bool) -> None:
+    def __init__(self, path: Path, *, new: bool = False, read_only: bool = False) -> None:
         self.path = path
         self._lock = RLock()
+        self._read_only = read_only
         self._check_place(new)
         with self._sentences():
             # isolation_level None: transactions begin where this module says so, and nowhere else.
             self._connection = sqlite3.connect(
-                f"file:{quote(str(path.absolute()))}?mode={'rwc' if new else 'rw'}",
+                f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc' if new else 'rw'}",
                 uri=True,
                 timeout=BUSY_TIMEOUT_S,
                 isolation_level=None,
@@ -79,8 +85,9 @@ class Database:
         if new and self.path.exists() and self.path.stat().st_size:
             raise LedgerError(f"there is a file {self.path} already: open it, or name another new ledger")
         if not new and not self.path.is_file():
-            raise LedgerError(f"there is no ledger {self.path}: check the path, or say new=True to make one")
-        for place in (folder, self.path):
+            make = "" if self._read_only else ", or say new=True to make one"
+            raise LedgerError(f"there is no ledger {self.path}: check the path{make}")
+        for place in () if self._read_only else (folder, self.path):
             # Root may write anywhere, but someone took the write bits away for a reason.
             if place.exists() and not place.stat().st_mode & 0o222:
                 raise LedgerError(f"the ledger {self.path} cannot be written: {place} is read-only")
@@ -94,8 +101,9 @@ class Database:
             self._create()
         with self._sentences():
             application, version = self._pragma("application_id"), self._pragma("user_version")
-            # A file that someone switched to a write-ahead log goes back to the journal.
-            self._connection.execute("PRAGMA journal_mode = DELETE")
+            if not self._read_only:
+                # A file that someone switched to a write-ahead log goes back to the journal.
+                self._connection.execute("PRAGMA journal_mode = DELETE")
         if application != APPLICATION_ID:
             raise LedgerError(f"{self.path} is no ledger: give the path of one, or create another")
         if version > SCHEMA_VERSION:
@@ -119,6 +127,11 @@ class Database:
             os.close(folder)
 
     def _update(self) -> None:
+        if self._read_only:
+            raise LedgerError(
+                f"the ledger {self.path} is of an older version: open it once to write, or a copy of it, "
+                "which brings it up to date"
+            )
         with self.transaction() as connection:
             self._add_tables(connection)
 
@@ -139,8 +152,10 @@ class Database:
         Raises
         ------
         LedgerError
-            If the disk does not take them.
+            If the disk does not take them, or the ledger was opened to be read only.
         """
+        if self._read_only:
+            raise LedgerError(f"the ledger {self.path} was opened to be read: open it to write")
         # IMMEDIATE: what is read in the block still holds when its entries are made.
         with self._between("BEGIN IMMEDIATE") as connection:
             yield connection
@@ -170,9 +185,9 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
             # Extended codes keep the kind of error in their lowest byte.
-            kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            said = _SENTENCES.get(kind, f"cannot be used: {error}")
+            said = _SENTENCES.get(code) or _SENTENCES.get(code & 0xFF, f"cannot be used: {error}")
             raise LedgerError(f"the ledger {self.path} {said}") from error
 
     def close(self) -> None:

@@ -37,6 +37,7 @@ def intended(intent: Intent, mounting: Mounting) -> Entry:
         "gain": beam.gain,
         "calibration": calibration.key,
         "calibrated_utc": utc(calibration.date),
+        "calibration_sigma": calibration.relative_sigma,
     }
 
 

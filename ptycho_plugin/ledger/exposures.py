@@ -30,7 +30,7 @@ class Exposures:
     ----------
     key : ndarray, (exposure,), int64
         In the ledger.
-    run_uid, kind, status, reason, calibration : ndarray, (exposure,), str
+    run_uid, kind, status, reason, monitor, calibration : ndarray, (exposure,), str
         `reason` is why it was withdrawn, `calibration` the key of the flux calibration.
     point, attempt, region, repeat : ndarray, (exposure,), int64
         `region` is the key of the one that it was meant for, which need not be the one asked about;
@@ -46,6 +46,10 @@ class Exposures:
         confirmed the upper bound, and as uncertainty all of it. Exposures of one calibration share
         its error.
     energy_eV : ndarray, (exposure,), float64
+    calibration_sigma : ndarray, (exposure,), float64
+        Relative standard uncertainty of the flux calibration; nan where it is not known.
+    calibrated : ndarray, (exposure,), datetime64[us]
+        When, UTC.
     intended, opened, closed : ndarray, (exposure,), datetime64[us]
         UTC; not a time where nobody confirmed it.
     unplaced : int
@@ -69,7 +73,10 @@ class Exposures:
     photons: NDArray[np.float64]
     photons_uncertainty: NDArray[np.float64]
     energy_eV: NDArray[np.float64]
+    monitor: NDArray[np.str_]
     calibration: NDArray[np.str_]
+    calibration_sigma: NDArray[np.float64]
+    calibrated: NDArray[np.datetime64]
     intended: NDArray[np.datetime64]
     opened: NDArray[np.datetime64]
     closed: NDArray[np.datetime64]
@@ -134,7 +141,10 @@ def from_rows(rows: Iterable[sqlite3.Row], origin_um: Position, unplaced: int = 
         photons=column("photons", np.float64),
         photons_uncertainty=column("photons_uncertainty", np.float64),
         energy_eV=column("energy_eV", np.float64),
+        monitor=column("monitor", np.str_),
         calibration=column("calibration", np.str_),
+        calibration_sigma=column("calibration_sigma", np.float64),
+        calibrated=times("calibrated"),
         intended=times("intended"),
         opened=times("opened"),
         closed=times("closed"),

@@ -29,6 +29,8 @@ from ptycho_plugin.ledger.scans import SAME_REPEAT, Scans, check_open
 from ptycho_plugin.ledger.schema import COUNTED
 from ptycho_plugin.ledger.session import SessionLock, is_alive, remove_left_locks
 
+NO_SESSION = 0
+
 
 class Ledger:
     """A session of the ledger, for one process and any of its threads; close it, or use it in a ``with``.
@@ -44,6 +46,8 @@ class Ledger:
     new : bool
         Make the ledger; otherwise it must be there, for one that came into being by a slip of its
         path would have forgotten every exposure.
+    read_only : bool
+        Only read it, and leave no trace, on a disk that takes nothing too: no session begins.
 
     Attributes
     ----------
@@ -56,29 +60,19 @@ class Ledger:
     ------
     LedgerError
         At construction, if the ledger cannot be read or written, because the folder or the disk does
-        not allow it or a newer version made it: the session's beginning is its first entry.
+        not allow it or a newer version made it: the session's beginning is its first entry. One that
+        is only read must be of this version.
         From every method, if the disk does not take an entry, or the entry cannot be true.
     """
 
-    def __init__(self, path: Path | str, *, new: bool = False) -> None:
+    def __init__(self, path: Path | str, *, new: bool = False, read_only: bool = False) -> None:
         with ExitStack() as opened:
-            self._database = opened.enter_context(closing(Database(Path(path).resolve(), new=new)))
-            # Held before the session is written: no other can take it for dead.
-            lock = opened.enter_context(closing(SessionLock(self._database.path)))
-            with self._database.transaction() as connection:
-                connection.create_function("is_alive", 1, partial(is_alive, self._database.path))
+            database = Database(Path(path).resolve(), new=new, read_only=read_only)
+            self._database = opened.enter_context(closing(database))
+            with database.snapshot() as connection:
+                connection.create_function("is_alive", 1, partial(is_alive, database.path))
                 connection.execute(COUNTED)
-                remove_left_locks(self._database.path, connection)
-                self._session = insert(
-                    connection,
-                    "sessions",
-                    {
-                        "lock": lock.name,
-                        "host": socket.gethostname(),
-                        "process": os.getpid(),
-                        "opened_utc": utc(),
-                    },
-                )
+            self._session = NO_SESSION if read_only else _begin_session(database, opened)
             self._opened = opened.pop_all()
         self.samples = Samples(self._database)
         self.scans = Scans(self._database, self._session)
@@ -187,6 +181,13 @@ class Ledger:
             ).fetchone()
         return from_rows(rows, region.centre_um, unplaced)
 
+    def exposures_of_sample(self, sample: str) -> Exposures:
+        """Return every exposure of a sample, in its coordinates, whether a region is there or not."""
+        with self._database.snapshot() as connection:
+            current_mounting(connection, sample)
+            rows = connection.execute("SELECT * FROM counted WHERE sample = ? ORDER BY id", (sample,))
+            return from_rows(rows, (0.0, 0.0))
+
     def exposures_of_run(self, run_uid: str) -> Exposures:
         """Return the exposures of a run, positions in sample coordinates."""
         with self._database.snapshot() as connection:
@@ -197,3 +198,18 @@ class Ledger:
         """Return exposures of a region, or of a run by its uid, that their session left unconfirmed."""
         found = self.exposures(where) if isinstance(where, Region) else self.exposures_of_run(where)
         return found.where(found.status == "uncertain")
+
+
+def _begin_session(database: Database, opened: ExitStack) -> int:
+    """Write that a session begins, and return its key; it lasts until `opened` is closed."""
+    # Held before the session is written: no other can take it for dead.
+    lock = opened.enter_context(closing(SessionLock(database.path)))
+    entry = {
+        "lock": lock.name,
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "opened_utc": utc(),
+    }
+    with database.transaction() as connection:
+        remove_left_locks(database.path, connection)
+        return insert(connection, "sessions", entry)

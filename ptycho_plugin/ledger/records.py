@@ -12,9 +12,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.errors import LedgerError
-
-ENERGY_TOLERANCE = 5e-4
-"""Relative: within it a flux calibration is of the same energy."""
+from ptycho_plugin.geometry import is_same_energy
 
 Kind = Literal["scan", "alignment"]
 Frame = Literal["saved", "lost", "none"]
@@ -70,6 +68,8 @@ class CalibrationUsed(CheckedModel):
     monitor: Name
     energy_eV: Annotated[float, Field(gt=0, json_schema_extra={"units": "eV"})]
     gain: Annotated[float, Field(gt=0)]
+    relative_sigma: Annotated[float, Field(ge=0)] | None = None
+    """Its standard uncertainty, which all its exposures share; None where nobody knows it."""
 
 
 class Beam(CheckedModel):
@@ -98,7 +98,7 @@ class Beam(CheckedModel):
                 "energy in eV",
                 used.energy_eV,
                 self.energy_eV,
-                abs(used.energy_eV - self.energy_eV) <= ENERGY_TOLERANCE * self.energy_eV,
+                is_same_energy(used.energy_eV, self.energy_eV),
             ),
         ):
             if not same:

@@ -117,6 +117,12 @@ class Samples:
             )
             return mounting
 
+    def names(self) -> tuple[str, ...]:
+        """Return the samples' names, in the order in which they were first mounted."""
+        with self._database.snapshot() as connection:
+            rows = connection.execute("SELECT sample FROM mountings GROUP BY sample ORDER BY min(id)")
+            return tuple(sample for (sample,) in rows)
+
     def mounting(self, sample: str) -> Mounting:
         """Return how a sample is mounted now."""
         with self._database.snapshot() as connection:
@@ -190,11 +196,15 @@ class Samples:
 
     def budget(self, region: Region) -> Budget:
         """Return the dose that a region may take."""
-        with self._database.snapshot() as connection:
-            budget = _budget(connection, region)
+        budget = self.budget_or_none(region)
         if budget is None:
             raise LedgerError(f"{region} has no budget: set one first")
         return budget
+
+    def budget_or_none(self, region: Region) -> Budget | None:
+        """Return the dose that a region may take, or None where nobody has set any."""
+        with self._database.snapshot() as connection:
+            return _budget(connection, region)
 
 
 def current_mounting(connection: sqlite3.Connection, sample: str) -> Mounting:

@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 
 from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.errors import LedgerError
-from ptycho_plugin.ledger.records import ENERGY_TOLERANCE, Kind, Name, Position, Region
+from ptycho_plugin.geometry import is_same_energy
+from ptycho_plugin.ledger.records import Kind, Name, Position, Region
 
 PIEZO_TOLERANCE_UM = 1e-6
 """Within it two planned points are the same."""
@@ -52,7 +53,7 @@ class Scan(CheckedModel):
             yield f"coarse stage at {_at(self.coarse_um)}, it was at {_at(first.coarse_um)}"
         if not isclose(self.exposure_s, first.exposure_s, rel_tol=1e-9):
             yield f"exposure_s = {self.exposure_s:g}, it was {first.exposure_s:g}"
-        if abs(self.energy_eV - first.energy_eV) > ENERGY_TOLERANCE * first.energy_eV:
+        if not is_same_energy(self.energy_eV, first.energy_eV):
             yield f"energy {self.energy_eV:g} eV, it was {first.energy_eV:g} eV"
         if not isclose(self.transmission, first.transmission, rel_tol=1e-3):
             yield f"transmission {self.transmission:g}, it was {first.transmission:g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from ptycho_plugin.ledger.entries import named
 from ptycho_plugin.ledger.records import Kind, Region
 from ptycho_plugin.ledger.samples import current_mounting
 from ptycho_plugin.ledger.scan import End, Scan, ScanProgress, ScanRun
-from ptycho_plugin.ledger.series import series_of
+from ptycho_plugin.ledger.series import join_series, series_of
 
 SAME_REPEAT = """
     SELECT :run_uid UNION
@@ -138,16 +138,27 @@ class Scans:
         with self._database.snapshot() as connection:
             return _closed(connection, region)
 
-    def series(self, regions: Sequence[Region]) -> str:
-        """Return the uid of the series that regions are measured in; a region stays in its first one.
+    def series(self, regions: Iterable[Region]) -> str | None:
+        """Return the uid of the series that regions are measured in; None if they are in none yet.
 
         Raises
         ------
         LedgerError
             Also if they are in several.
         """
-        with self._database.transaction() as connection:
+        with self._database.snapshot() as connection:
             return series_of(connection, regions)
+
+    def join_series(self, regions: Iterable[Region]) -> str:
+        """Return the uid of the series that regions are measured in; a region stays in its first one.
+
+        Raises
+        ------
+        LedgerError
+            As from `series`.
+        """
+        with self._database.transaction() as connection:
+            return join_series(connection, regions)
 
     def _switch(self, region: Region, what: str, reason: str, run_uid: str | None) -> None:
         if not reason:

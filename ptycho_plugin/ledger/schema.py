@@ -135,7 +135,12 @@ SERIES = (
     )""",
 )
 
-VERSIONS = (FIRST_VERSION, RUNS_AND_ENDS, SERIES)
+CALIBRATION_SIGMA = (
+    # Relative, of the flux calibration; NULL where it was not asked for.
+    "ALTER TABLE exposures ADD COLUMN calibration_sigma REAL",
+)
+
+VERSIONS = (FIRST_VERSION, RUNS_AND_ENDS, SERIES, CALIBRATION_SIGMA)
 
 COUNTED = """
     CREATE TEMP VIEW counted AS
@@ -167,7 +172,7 @@ COUNTED = """
         intended_utc, opened_utc, closed_utc, opened_s AS open_s,
         coalesce(photons, photons_at_most) AS photons,
         coalesce(photons_uncertainty, photons_at_most) AS photons_uncertainty,
-        energy_eV, calibration
+        energy_eV, monitor, calibration, calibrated_utc, calibration_sigma
     FROM latest"""
 """Exposures as they count, along the axes of their sample: as done, or as they were intended where
 nobody confirmed them; ``NULL`` positions where the sample has been remounted and not found again."""

@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.errors import InputError, PublishingError
 from ptycho_plugin.flux import FluxCalibration
-from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.geometry import ENERGY_TOLERANCE, Geometry
 from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.probe_resampling import resample_probe
 from ptycho_plugin.publishing.connection import child, tiled_errors
 
-ENERGY_TOLERANCE = 5e-4
-"""Relative. The focal length grows with the energy: 25 um of 50 mm is half the depth of focus."""
 FIELD_TOLERANCE = 5e-3
 """Relative, of distance and of the window lambda z / pixel, the scale of the probe's grid."""
 PROBE_MAX_AGE = timedelta(days=1)

@@ -14,9 +14,10 @@ from ptycho_plugin.errors import InputError, PublishingError
 from ptycho_plugin.geometry import M_PER_UM
 from ptycho_plugin.io.checks import check_scan_size
 from ptycho_plugin.measurement import Measurement
-from ptycho_plugin.metadata import RECONSTRUCTED, ScanMetadata
+from ptycho_plugin.metadata import RECONSTRUCTED, ScanMetadata, StoredProbe
 from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
 from ptycho_plugin.publishing.connection import tiled_errors
+from ptycho_plugin.region_dose import Illumination
 
 RUN_SPEC = "BlueskyRun"
 FRAMES_PER_REQUEST = 32
@@ -133,6 +134,34 @@ def _coarse_shift(metadata: ScanMetadata, part: _Part, first: _Part) -> NDArray[
     if part.coarse_um is not None and first.coarse_um is not None:
         shift += np.subtract(part.coarse_um, first.coarse_um)
     return metadata.position_sign.to_probe_positions(shift) * M_PER_UM
+
+
+def illumination_from_tiled(client: Any, run_uid: str) -> Illumination:
+    """Return the illumination of a run: the probe that its reconstruction starts from.
+
+    Parameters
+    ----------
+    client : tiled client
+        Of the tree's root.
+    run_uid : str
+
+    Raises
+    ------
+    PublishingError, InputError
+        As from `dataset_from_tiled`; also if the run names no probe.
+    """
+    with tiled_errors(client):
+        run = _run(client, run_uid)
+        metadata = ScanMetadata.from_start(dict(run.start))
+        taken = datetime.fromtimestamp(run.start["time"], UTC)
+        probe, _ = start_probe(CalibrationStore(client), metadata, taken)
+    stored = isinstance(metadata.probe, StoredProbe)
+    return Illumination(
+        probe=probe,
+        pixel=metadata.geometry.object_pixel,
+        position_sign=metadata.position_sign,
+        source=f"the {'measured probe' if stored else 'model of the zone plate'} that run {run_uid} names",
+    )
 
 
 def measurement_of(

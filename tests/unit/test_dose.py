@@ -9,7 +9,6 @@ from scipy import ndimage
 
 from ptycho_plugin.dose import (
     FWHM_PER_SIGMA,
-    DoseBudget,
     DoseModel,
     Grid,
     Photons,
@@ -212,16 +211,6 @@ def test_modes_add_their_intensities():
     np.testing.assert_allclose(illumination_of(probe), [[9 / 25, 16 / 25]])
 
 
-def test_what_is_left_of_a_budget():
-    budget = DoseBudget(dose=PMMA_DOSE, limit_kGy=30)
-    fluence = np.full((300, 300), 2.025e19)
-    left = budget.remaining(fluence, 13.5e-9)
-    assert left[150, 150] == pytest.approx(30e3 - 27.24e3, rel=0.01)
-    assert budget.remaining(2 * fluence, 13.5e-9)[150, 150] < 0
-    assert str(budget) == "30 kGy in PMMA"
-    assert DoseBudget.model_validate_json(budget.model_dump_json()) == budget
-
-
 def test_the_time_that_a_shutter_is_open():
     shutter = ShutterTiming(opening_lag_s=3e-3, closing_lag_s=5e-3)
     assert shutter.open_s(0.2) == pytest.approx(0.202)
@@ -270,8 +259,6 @@ def test_nonsense_is_refused(value):
         Grid.covering(paths, SPOT.shape, value)
     with pytest.raises(InputError, match="electron_range"):
         DoseModel(energy_eV=ENERGY_EV, electron_range=value)
-    with pytest.raises(InputError, match="limit_kGy"):
-        DoseBudget(dose=PMMA_DOSE, limit_kGy=value)
 
 
 def test_places_that_cannot_be_are_refused():

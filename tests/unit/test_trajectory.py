@@ -11,6 +11,7 @@ from scipy.cluster.hierarchy import linkage
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.trajectory import (
     ConcentricRings,
+    Raster,
     RecordedPositions,
     Trajectory,
     typical_step,
@@ -121,3 +122,28 @@ def test_the_published_rings_hang_together_over_their_step():
 def test_json_round_trip(trajectory):
     adapter = TypeAdapter(Trajectory)
     assert adapter.validate_json(adapter.dump_json(trajectory)) == trajectory
+
+
+def test_a_raster_goes_there_and_back_about_its_centre():
+    raster = Raster(step_um=2.0, height_um=2.0, width_um=4.9)
+    assert raster.shape == (2, 3)
+    points = [(-1, -2), (-1, 0), (-1, 2), (1, 2), (1, 0), (1, -2)]
+    np.testing.assert_allclose(raster.offsets_um(), points)
+    image = raster.image(raster.offsets_um())
+    np.testing.assert_allclose(image[..., 1], [[-2, 0, 2]] * 2)
+    np.testing.assert_allclose(image[..., 0], [[-1] * 3, [1] * 3])
+
+
+@given(step=st.floats(0.05, 3), height=st.floats(0, 10), width=st.floats(0, 10))
+def test_a_raster_fills_its_bounds(step, height, width):
+    raster = Raster(step_um=step, height_um=height, width_um=width)
+    points = raster.offsets_um()
+    assert len(np.unique(points.round(9), axis=0)) == len(points) == np.prod(raster.shape)
+    assert (np.ptp(points, axis=0) <= np.array([height, width]) + 1e-6).all()
+    assert (np.ptp(points, axis=0) > np.array([height, width]) - step - 1e-6).all()
+    np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-9)
+
+
+def test_a_raster_in_another_unit_is_refused():
+    with pytest.raises(InputError, match="is the step in micrometres"):
+        Raster(step_um=1e-3)

@@ -125,6 +125,69 @@ def test_a_read_only_ledger_is_refused_at_opening(path, which):
     Ledger(path).close()
 
 
+@pytest.fixture
+def untouched(path):
+    """A closed ledger in a folder that takes nothing; in the end it is as it was."""
+    with Ledger(path, new=True) as ledger:
+        ledger.samples.mount("film")
+    before = path.read_bytes()
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    yield path
+    path.parent.chmod(0o755)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_ledger_is_read_without_a_trace(untouched):
+    with Ledger(untouched, read_only=True) as ledger:
+        assert ledger.samples.names() == ("film",)
+        assert len(ledger.exposures_of_sample("film")) == 0
+        with pytest.raises(LedgerError, match="was opened to be read: open it to write"):
+            ledger.samples.mount("another")
+
+
+def test_who_reads_sees_what_another_session_does(path, ledger, intent, delivered, region):
+    with Ledger(path, read_only=True) as reader:
+        key = ledger.intend(intent())
+        assert reader.exposures(region).status.tolist() == ["under way"]
+        ledger.confirm(key, delivered())
+        assert reader.exposures_of_sample("film").status.tolist() == ["done"]
+
+
+def test_an_older_ledger_that_is_only_read_is_refused(untouched):
+    untouched.parent.chmod(0o755)
+    old = untouched.with_name("old")
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION - 1}")
+    before = old.read_bytes()
+    with pytest.raises(LedgerError, match="is of an older version: open it once to write"):
+        Ledger(old, read_only=True)
+    assert old.read_bytes() == before
+    old.unlink()
+
+
+def test_what_a_crash_cut_short_is_not_taken_back_by_who_reads(path, ledger, intent):
+    """The journal of a transaction under way is what a loss of power would leave."""
+    with ledger._database.transaction() as connection:
+        connection.execute("PRAGMA cache_spill = 1")
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute(
+            "INSERT INTO marks SELECT 'film', value, 0, 0 FROM (WITH RECURSIVE many(value) AS "
+            "(SELECT 1 UNION ALL SELECT value + 1 FROM many LIMIT 20000) SELECT value FROM many)"
+        )
+        cut = path.parent / "cut" / path.name
+        cut.parent.mkdir()
+        for suffix in ("", "-journal"):
+            content = path.with_name(path.name + suffix).read_bytes()
+            cut.with_name(cut.name + suffix).write_bytes(content)
+    with pytest.raises(LedgerError, match="has an entry that a crash cut short: open it once to write"):
+        Ledger(cut, read_only=True)
+    Ledger(cut).close()
+    Ledger(cut, read_only=True).close()
+
+
 def fill(ledger):
     """Let the file grow no more: SQLite then says what it says of a full disk."""
     ledger._database._connection.execute("PRAGMA max_page_count = 1")

@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 
+import numpy as np
 import pytest
 
 from ptycho_plugin.errors import InputError, LedgerError
@@ -163,10 +164,10 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(path, intent, ledge
         for statement in VERSIONS[0]:
             connection.execute(statement)
         connection.execute("ATTACH ? AS new", (str(path),))
-        for table in ("sessions", "mountings", "regions", "exposures"):
-            connection.execute(f"INSERT INTO {table} SELECT * FROM new.{table}")  # noqa: S608
-        columns = "exposure, status, settled_utc, photons, photons_uncertainty"
-        connection.execute(f"INSERT INTO outcomes ({columns}) SELECT {columns} FROM new.outcomes")  # noqa: S608
+        for table in ("sessions", "mountings", "regions", "exposures", "outcomes"):
+            described = connection.execute(f"SELECT name FROM pragma_table_info('{table}')")  # noqa: S608
+            columns = ", ".join(name for (name,) in described)
+            connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")  # noqa: S608
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
     with Ledger(old) as first, Ledger(old) as second:
@@ -175,3 +176,4 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(path, intent, ledge
             exposures = session.exposures_of_run("run")
             assert exposures.photons.tolist() == [900]
             assert exposures.frame.tolist() == ["saved"]
+            assert np.isnan(exposures.calibration_sigma).tolist() == [True]

@@ -17,7 +17,7 @@ from ophyd import Signal
 from ptycho_plugin.devices.hdf5_frames import FrameFile
 from ptycho_plugin.errors import DoseRefusal, InputError, LedgerError, PreflightRefusal
 from ptycho_plugin.ledger import Ledger
-from ptycho_plugin.plans import RepeatDone, dose_series, ring_current_suspender
+from ptycho_plugin.plans import RepeatDone, Sample, dose_series, ring_current_suspender
 from ptycho_plugin.postprocess.stopping import Verdict
 from ptycho_plugin.region_matrix import RegionMatrix
 from ptycho_plugin.trajectory import ConcentricRings, RecordedPositions
@@ -54,10 +54,10 @@ def assert_done(film: Any, documents: Any, repeats: Any = REPEATS, left_out: int
     counted: Counter[Any] = Counter()
     for start, exposed in zip(starts.values(), exposures, strict=True):
         region = film.ledger.samples.region("film", "1", start["region"])
-        for point, status, at in zip(exposed.point, exposed.status, exposed.start_um, strict=True):
-            if status != "withdrawn":
-                counted[start["region"], start["repeat"], int(point)] += 1
-                np.testing.assert_allclose(at - region.centre_um, POINTS[point], atol=1e-6)
+        exposed = exposed.where((exposed.status != "withdrawn") & (exposed.frame != "none"))
+        for point, at in zip(exposed.point, exposed.start_um, strict=True):
+            counted[start["region"], start["repeat"], int(point)] += 1
+            np.testing.assert_allclose(at - region.centre_um, POINTS[point], atol=1e-6)
     assert counted == Counter((*repeat, point) for repeat in repeats for point in range(len(POINTS)))
     assert len(documents.events()) == len(repeats) * len(POINTS) - left_out
 
@@ -107,7 +107,11 @@ def test_rings_are_turned_from_repeat_to_repeat(
     engine: RunEngine, film: Any, documents: Any, series: Series
 ) -> None:
     rings = ConcentricRings(height_um=0.3, width_um=0.3, turn_deg=1.0)
-    engine(series(matrix=MATRIX.model_copy(update={"repeats": 3, "regions": ("A",)}), trajectory=rings))
+    matrix = MATRIX.model_copy(update={"repeats": 3, "regions": ("A",)})
+    sample = Sample(name="film", thickness_um=5.0)
+    engine(dose_series(film.beamline, film.ledger, sample, matrix=matrix, trajectory=rings))
+    start = documents.of("start")[0]
+    assert (start["sample"]["thickness_um"], start["series"]["sample"]) == (5.0, "film")
     turns = [start["ptycho"]["trajectory"]["turn_deg"] for start in documents.of("start")]
     assert turns == [1.0, 9.5, 18.0]
 
@@ -358,6 +362,20 @@ def test_a_plan_that_is_only_looked_at_writes_nothing(film: Any, series: Series)
     assert film.ledger.samples.regions("film") == (film.region,)
 
 
+def test_regions_of_two_series_are_refused_before_another_is_placed(
+    engine: RunEngine, film: Any, documents: Any, series: Series
+) -> None:
+    for name in "AB":
+        engine(
+            series(
+                matrix=MATRIX.model_copy(update={"repeats": 1, "regions": (name,), "first_um": (3.0, 0.0)})
+            )
+        )
+    with pytest.raises(LedgerError, match="one series cannot have regions of several"):
+        engine(series(matrix=MATRIX.model_copy(update={"regions": ("A", "B", "C")})))
+    assert [region.name for region in film.ledger.samples.regions("film")] == ["A", "B"]
+
+
 def test_another_exposure_is_another_series(
     engine: RunEngine, film: Any, documents: Any, series: Series
 ) -> None:
@@ -403,7 +421,7 @@ class Rule:
 
 
 def test_a_region_that_had_enough_is_closed_with_the_reason_and_the_next_one_begins(
-    engine: RunEngine, film: Any, documents: Any, series: Series
+    engine: RunEngine, film: Any, documents: Any, series: Series, capsys: Any
 ) -> None:
     rule, longer = Rule(("A", 2)), MATRIX.model_copy(update={"repeats": 3})
     engine(series(matrix=longer, stop_rule=rule))
@@ -418,10 +436,36 @@ def test_a_region_that_had_enough_is_closed_with_the_reason_and_the_next_one_beg
     reason = f"12 % are lost after {second.dose_after:.0f} Gy"
     assert [stop["reason"] for stop in documents.of("stop")] == ["", reason, "", "", ""]
     assert {stop["exit_status"] for stop in documents.of("stop")} == {"success"}
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"Closed after repeat 2: region 'A' in area '1' of 'film'. {reason}" in told
     end = film.ledger.scans.closed(film.region)
     assert (end.reason, end.run_uid) == (reason, uids[1])
     assert not engine(series(matrix=longer, stop_rule=rule)), "it stays closed"
     assert len(rule.told) == 5
+
+
+def forgets(done: RepeatDone) -> Iterator[Msg]:
+    yield from bps.null()
+
+
+def no_plan(done: RepeatDone) -> Verdict:
+    return Verdict(stop=True, reason="enough")
+
+
+def no_reason(done: RepeatDone) -> Iterator[Msg]:
+    yield from bps.null()
+    return Verdict(stop=True, reason="")
+
+
+@pytest.mark.parametrize("rule", [forgets, no_plan, no_reason])
+def test_a_rule_that_gives_no_verdict_ends_no_series(
+    engine: RunEngine, film: Any, documents: Any, series: Series, rule: Any
+) -> None:
+    engine(series(stop_rule=rule, matrix=MATRIX.model_copy(update={"regions": ("A",)})))
+    assert runs(documents) == [("A", 1), ("A", 2)]
+    first, second = documents.of("stop")
+    assert first["reason"].startswith("the stop rule failed: ")
+    assert second["reason"] == ""
 
 
 def test_a_rule_that_fails_is_told_aloud_and_the_series_goes_on_without_it(
@@ -459,6 +503,19 @@ def test_a_rule_hears_of_every_repeat_in_order_whatever_came_between(
     engine(series(stop_rule=rule))
     assert runs(documents) == [("A", 1), ("B", 1), ("B", 2)], "what it says of repeat 1 is heard later"
     assert [(done.region.name, done.repeat) for done in rule.told] == [("A", 1), ("B", 1), ("B", 2)]
+
+
+def test_a_stricter_rule_may_close_a_region_before_its_next_repeat(
+    engine: RunEngine, film: Any, documents: Any, series: Series
+) -> None:
+    only_a = MATRIX.model_copy(update={"regions": ("A",)})
+    engine(series(matrix=only_a))
+    rule = Rule(("A", 1), ("A", 2))
+    film.beamline.coarse.y.set(55.0).wait(timeout=5)
+    assert not engine(series(matrix=only_a.model_copy(update={"repeats": 3}), stop_rule=rule))
+    assert len(rule.told) == 1
+    assert film.ledger.scans.closed(film.region) is not None
+    assert film.beamline.coarse.y.position == 55.0
 
 
 def test_dose_and_reconstruction_use_one_probe_throughout(
