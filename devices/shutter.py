@@ -27,7 +27,8 @@ class SimulatedShutter(Device):
     Its status is done when it has opened, or closed, as late as its timing says. Staging and
     unstaging close it. When the RunEngine pauses, an exposure that is under way ends as it should,
     then the shutter closes. When the RunEngine resumes, it opens again only if it had been opened
-    for an exposure that has not begun.
+    for an exposure that has not begun; where a second pause or suspension came in the meantime, when
+    the last of them is over.
 
     Parameters
     ----------
@@ -58,6 +59,7 @@ class SimulatedShutter(Device):
         self._exposed_before_s = gate.exposed_s
         self.openings_s: list[float] = []
         self._delay_s = {OPEN: timing.opening_lag_s * time_factor, CLOSED: timing.closing_lag_s * time_factor}
+        self._pauses = 0
         self._opens_on_resume = False
         self._move(CLOSED)
 
@@ -71,6 +73,7 @@ class SimulatedShutter(Device):
         """
         if value not in (OPEN, CLOSED):
             raise InputError(f"{self.name} cannot be set to {value!r}: say 'open' or 'closed'")
+        self._pauses, self._opens_on_resume = 0, False  # a plan that says so is running
         self._move(value)
         status = DeviceStatus(self, settle_time=self._delay_s[value])
         status.set_finished()
@@ -96,13 +99,16 @@ class SimulatedShutter(Device):
     async def pause(self) -> None:
         """Close, but not in the middle of an exposure."""
         await asyncio.to_thread(self._gate.wait_until_low)
+        self._pauses += 1
         has_exposed = self._gate.exposed_s != self._exposed_before_s
-        self._opens_on_resume = self.position == OPEN and not has_exposed
+        self._opens_on_resume |= self.position == OPEN and not has_exposed
         self._move(CLOSED)
 
     async def resume(self) -> None:
         """Open again for the exposure that the pause held up, which must wait until it is open."""
-        if self._opens_on_resume:
+        self._pauses = max(0, self._pauses - 1)
+        if self._opens_on_resume and not self._pauses:
+            self._opens_on_resume = False
             self._move(OPEN)
             await asyncio.sleep(self._delay_s[OPEN])
 

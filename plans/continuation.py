@@ -57,10 +57,10 @@ class Continuation:
         done = total - len(self.points) - left_out
         runs = "an earlier run" if len(self.continues) == 1 else f"{len(self.continues)} earlier runs"
         said = [f"{done} of {total} points are done in {runs}, {len(self.points)} are exposed now"]
-        said += [f"{_points(self.again)} again, as asked for"] if self.again else []
-        said += [f"{_points(self.uncertain)} may have been exposed"] if self.uncertain else []
-        said += [f"{_points(self.lost)} left no frame"] if self.lost else []
-        said += ["these are left out, again=True exposes them"] if left_out else []
+        said += [f"once more, as asked for: {_points(self.again)}"] if self.again else []
+        said += ["left out, unless again=True"] if left_out else []
+        said += [f"{_points(self.uncertain)}: may have been exposed"] if self.uncertain else []
+        said += [f"{_points(self.lost)}: exposed, the frame was lost"] if self.lost else []
         level: Level = "warning" if left_out or self.again else "info"
         return (Finding("continuation", len(self.points), "points", "; ".join(said), total, level),)
 

@@ -90,6 +90,20 @@ def test_a_closed_shutter_stays_closed_over_a_pause(shutter: SimulatedShutter, w
     assert not world.is_open
 
 
+def test_it_opens_again_when_the_last_of_two_pauses_is_over(shutter: SimulatedShutter, world: Any) -> None:
+    shutter.set("open").wait(timeout=5)
+    for _ in range(2):
+        asyncio.run(shutter.pause())
+    asyncio.run(shutter.resume())
+    assert not world.is_open
+    asyncio.run(shutter.resume())
+    assert world.is_open
+    asyncio.run(shutter.pause())
+    shutter.set("closed").wait(timeout=5)
+    asyncio.run(shutter.resume())
+    assert not world.is_open, "a plan that was ended in the pause has closed it"
+
+
 def test_it_speaks_blueskys_protocols(shutter: SimulatedShutter) -> None:
     for protocol in (Movable, Pausable, Stageable):
         assert isinstance(shutter, protocol)

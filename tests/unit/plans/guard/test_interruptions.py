@@ -177,3 +177,38 @@ def test_a_halt_closes_the_shutter_and_leaves_the_exposure_uncertain(
     engine.msg_hook = None
     engine(guard(film.careless()))
     assert film.ledger.exposures(film.region).status.tolist() == ["uncertain", *["done"] * len(film.points)]
+
+
+def test_a_suspension_in_a_suspension_exposes_no_point_twice_and_none_in_the_dark(
+    engine: RunEngine, film: Any, documents: Any, guard: Any, plan: Any
+) -> None:
+    while_suspended = []
+
+    async def beam_is_back() -> None:
+        while_suspended.append(film.is_open)
+
+    class SuspendTwice:
+        """At the message of a number, and when the RunEngine waits for the beam."""
+
+        def __init__(self, at: int) -> None:
+            self._left, self._again = at, 1
+
+        def __call__(self, message: Msg) -> None:
+            self._left -= 1
+            if self._left < 0 and message.command == "wait_for":
+                self._again -= 1
+            elif self._left != -1:
+                return
+            if self._again >= 0:
+                engine.request_suspend(beam_is_back)
+
+    commands: list[str] = []
+    engine.msg_hook = lambda message: commands.append(message.command)
+    engine(guard(plan()))
+    triggers = [at for at, command in enumerate(commands) if command == "trigger"]
+    for at in (triggers[2] - 1, triggers[2], triggers[5] - 1):
+        engine.msg_hook = SuspendTwice(at)
+        engine(guard(plan()))
+        engine.msg_hook = None
+    assert while_suspended == [False] * 6
+    film.assert_complete(documents, 4)
