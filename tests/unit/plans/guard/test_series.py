@@ -270,8 +270,12 @@ def test_after_a_halt_the_point_under_way_is_left_out_until_it_is_asked_for(
     assert not film.is_open
     engine(series())
     assert_done(film, documents, left_out=1)
-    assert "point 0 may have been exposed" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "point 0: may have been exposed" in " ".join(capsys.readouterr().out.replace("│", " ").split())
     before = film.received
+    engine(series())
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "Nothing is left to be done" in said
+    assert "again=True" in said
     engine(series(again=True))
     assert film.received - before == pytest.approx(film.received / 12, rel=0.2)
     assert len(documents.events()) == 12
