@@ -201,7 +201,7 @@ class DoseGuard:
     def edge_um(self, continuation: Continuation) -> list[Position]:
         """Return positions (row, column) of the piezo stage on the region's four sides, once it was checked.
 
-        None where no region is placed.
+        Empty where no region is placed.
         """
         coarse = continuation.scan.coarse_um
         return [(row - coarse[0], column - coarse[1]) for row, column in self._account.edge_um()]
