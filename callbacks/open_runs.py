@@ -72,7 +72,10 @@ class OpenRuns:
 def left_behind(directory: Path) -> Iterator[tuple[Path, Documents]]:
     """Yield folder and documents of each run that a process had open when it ended."""
     for folder in directory.glob(f"{FOLDER}*"):
-        lock = os.open(folder, os.O_RDONLY)
+        try:
+            lock = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # its process has just closed its last run
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for run in folder.iterdir():
