@@ -41,7 +41,7 @@ def main() -> int:
             print("interruptions: " + ", ".join(f"{number} {kind}" for kind, number in made.items()))
             print(f"kills with an exposure under way: {harness.kills_in_exposures} of {harness.kills}")
             print(f"exposures of the sample: {harness.exposures}")
-            print(f"uncertain points exposed again as asked: {harness.again}")
+            print(f"points exposed again as asked: {harness.again}")
             print(f"frames lost to a failing disk: {harness.lost}")
     print(f"{time.monotonic() - began:.0f} s")
     print(json.dumps({"runs": arguments.runs, **total.counts}))

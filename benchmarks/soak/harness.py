@@ -41,7 +41,7 @@ MOST_MOMENTS = 3
 SECOND = 0.3
 """Part of the runs whose second call is interrupted too."""
 AGAIN = 0.5
-"""Part of the runs whose uncertain points are exposed again in the end, because it is asked for."""
+"""Part of the runs whose uncertain and lost points are exposed again in the end, because it is asked for."""
 REGION_REPEATS = 10
 REGION_STEP_UM = 50.0
 MOST_CALLS = 8
@@ -121,12 +121,13 @@ class Harness:
         self._until_complete(region, repeat, trajectory)
         openings = self._beam.openings()
         found = self._audit(region, repeat, openings, self.kills - kills)
-        uncertain = self._ledger.scans.progress(region, repeat).uncertain
-        if uncertain and self._rng.random() < AGAIN:
+        progress = self._ledger.scans.progress(region, repeat)
+        again = (*progress.uncertain, *progress.lost)
+        if again and self._rng.random() < AGAIN:
             self._call(region, repeat, trajectory, "none", again=True)
-            self.again += len(uncertain)
+            self.again += len(again)
             openings += self._beam.openings()
-            found.add(self._audit(region, repeat, openings, self.kills - kills, uncertain))
+            found.add(self._audit(region, repeat, openings, self.kills - kills, again))
         for sentence in self._failures:
             found.count("missing", 1, sentence)
         self._failures.clear()

@@ -148,3 +148,44 @@ def test_a_run_that_was_cut_off_gives_what_tiled_has_of_it(
     dataset = dataset_from_tiled(tiled, scan.uid)
     assert len(dataset) == 10
     assert any("10 frames" in remark and "cut off" in remark for remark in dataset.remarks)
+
+
+def cut_off(tiled: Any, scan: Any, folder: Path) -> Any:
+    """Return a writer that was told 14 of a run's events, and has told Tiled of ten."""
+    writer = raw_run_writer(tiled, folder)
+    for name, document in scan.documents(count=14):
+        if name == "stop":
+            break
+        writer(name, document)
+    assert len(dataset_from_tiled(tiled, scan.uid)) == 10
+    return writer
+
+
+def test_what_a_killed_process_had_not_written_is_written_by_the_next(
+    tiled: Any, make_scan: Any, tmp_path: Path
+) -> None:
+    scan = make_scan()
+    cut_off(tiled, scan, tmp_path).close()
+    raw_run_writer(tiled, tmp_path)
+    dataset = dataset_from_tiled(tiled, scan.uid)
+    np.testing.assert_allclose(dataset.positions, -scan.stage_um[:14] * M_PER_UM)
+    assert len(dataset) == 14
+    stop = tiled["raw", scan.uid].metadata["stop"]
+    assert (stop["exit_status"], stop["reason"]) == ("abort", "the process ended before the run")
+    assert stop["num_events"] == {"primary": 14}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_of_a_process_that_lives_are_left_alone(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
+    scan = make_scan()
+    writer = cut_off(tiled, scan, tmp_path)
+    raw_run_writer(tiled, tmp_path)
+    assert len(dataset_from_tiled(tiled, scan.uid)) == 10
+    writer.close()
+
+
+def test_a_run_that_was_closed_leaves_nothing_behind(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
+    writer = raw_run_writer(tiled, tmp_path)
+    for name, document in make_scan().documents(count=2):
+        writer(name, document)
+    assert list(tmp_path.iterdir()) == []
