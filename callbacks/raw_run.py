@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptycho_plugin.callbacks.open_runs import Documents, OpenRuns, drop, left_behind, stop_of
 from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.publishing.connection import tiled_errors
 from ptycho_plugin.publishing.series import SeriesWriter
+
+if TYPE_CHECKING:
+    from bluesky_tiled_plugins import TiledWriter
 
 logger = logging.getLogger(__name__)
 
@@ -20,27 +23,27 @@ ROWS_PER_WRITE = 10
 NO_ARRAY = 0
 """Elements of the largest array in an event that goes into a table: each is one of its own in Tiled."""
 
-Write = Callable[[str, Mapping[str, Any]], None]
-
 
 class RawRunWriter:
-    """Writes runs into Tiled; until a run is closed, its documents are on disk as well.
+    """Writes runs into Tiled, and what series they are of; open runs are on disk as well.
 
     Parameters
     ----------
-    write : callable
-        Takes documents into Tiled.
+    writer : TiledWriter
+    series : SeriesWriter
     open_runs : OpenRuns
     """
 
-    def __init__(self, write: Write, open_runs: OpenRuns) -> None:
-        self._write = write
+    def __init__(self, writer: TiledWriter, series: SeriesWriter, open_runs: OpenRuns) -> None:
+        self._writer = writer
+        self._series = series
         self._open_runs = open_runs
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Write one document of any run."""
         self._open_runs(name, document)
-        self._write(name, document)
+        self._writer(name, document)
+        self._series(name, document)
         if name == "stop":
             self._open_runs.forget(document["run_start"])
 
@@ -50,7 +53,7 @@ class RawRunWriter:
 
 
 def raw_run_writer(client: Any, backup_directory: str | Path) -> RawRunWriter:
-    """Return a callback that writes runs under ``raw`` of a Tiled tree, and what series they are of.
+    """Return a callback that writes runs under ``raw`` of a Tiled tree, and their series under ``series``.
 
     What Tiled lacks of runs whose process was killed is written now, from the backup directory.
 
@@ -75,35 +78,31 @@ def raw_run_writer(client: Any, backup_directory: str | Path) -> RawRunWriter:
         if "raw" not in client:
             client.create_container("raw", specs=[Spec("CatalogOfBlueskyRuns", version="3.0")])
         raw = client["raw"]
-        runs = TiledWriter(
+        writer = TiledWriter(
             raw, backup_directory=str(directory), batch_size=ROWS_PER_WRITE, max_array_size=NO_ARRAY
         )
     series = SeriesWriter(client)
-
-    def write(name: str, document: Mapping[str, Any]) -> None:
-        runs(name, document)
-        series(name, document)
-
     for run, documents in left_behind(directory):
         try:
             with tiled_errors(client):
-                _complete(raw, write, documents)
+                _complete(raw, writer, series, documents)
             drop(run)
         except PublishingError as error:
             logger.warning("a run that was cut off stays in %s: %s", run, error)
-    return RawRunWriter(write, OpenRuns(directory))
+    return RawRunWriter(writer, series, OpenRuns(directory))
 
 
-def _complete(raw: Any, write: Write, documents: Documents) -> None:
+def _complete(raw: Any, writer: TiledWriter, series: SeriesWriter, documents: Documents) -> None:
     """Write a run that was cut off, in place of what Tiled has of it."""
     if not documents or documents[0][0] != "start":
         return
     uid = documents[0][1]["uid"]
+    series(*documents[0])
     if uid in raw:
         if raw[uid].metadata.get("stop"):
             return
         raw.delete_contents(uid, recursive=True, external_only=False)
     for name, document in documents:
-        write(name, document)
+        writer(name, document)
     if documents[-1][0] != "stop":
-        write("stop", stop_of(documents))
+        writer("stop", stop_of(documents))

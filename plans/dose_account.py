@@ -47,14 +47,19 @@ class RegionOnStage:
         """Add an exposure."""
         self.dose.add(self.from_centre_um(stage_um), photons)
 
-    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> Finding:
-        """Return what a scan takes, or raise `DoseRefusal` if it leaves the region or the budget."""
-        farthest, budget = float(np.abs(self._places(points_um)).max()), self.budget
+    def check_reach(self, points_um: NDArray[np.float64]) -> None:
+        """Raise `DoseRefusal` for a scan that leaves the region."""
+        farthest = float(np.abs(self._places(points_um)).max(initial=0.0))
         if farthest > self.region.reach_um:
             raise DoseRefusal(
                 f"the scan goes {farthest:.2f} um from the centre of {self.region}, which reaches "
                 f"{self.region.reach_um:g} um: bring the region into the beam, or scan a smaller field"
             )
+
+    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> Finding:
+        """Return what a scan takes, or raise `DoseRefusal` if it leaves the region or the budget."""
+        self.check_reach(points_um)
+        budget = self.budget
         peak = self.peak_with(points_um, photons)
         if peak > budget.dose:
             raise DoseRefusal(

@@ -206,11 +206,17 @@ def forecast(
         Where the coarse stage (row, column) stands.
     probe : ndarray, (mode, row, column), complex
         On the object's pixels, at any scale.
+
+    Raises
+    ------
+    DoseRefusal
+        If a scan leaves its region.
     """
     regions = []
     for one in work:
         exposures = ledger.exposures(one.region)
         so_far = region_on_stage(beamline, ledger, one.region, one.budget, exposures, probe)
+        so_far.check_reach(one.on_stage_um)
         others = [other.on_stage_um for other in work if other is not one]
         reaching = so_far.within_reach(np.concatenate([np.empty((0, 2)), *others]))
         regions.append(_region_forecast(beamline, one, so_far, reaching, exposure_s, photons))

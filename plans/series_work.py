@@ -193,11 +193,17 @@ def _with_repeat(
     if progress.is_complete:
         work = replace(work, complete=(*work.complete, number))
     if left and progress.remounted:
-        return replace(work, note=f"repeat {number} stays as it is: the sample was mounted again since")
+        return _noted(work, f"repeat {number} stays as it is: the sample was mounted again since")
+    if frameless := 0 if again else len(progress.uncertain) + len(progress.lost):
+        work = _noted(work, f"repeat {number}: {frameless} without a frame, again=True exposes them")
     if left:
         more = RepeatWork(number, protocol.trajectory_of(number).offsets_um()[left])
         work = replace(work, repeats=(*work.repeats, more))
     return work
+
+
+def _noted(work: RegionWork, note: str) -> RegionWork:
+    return replace(work, note="; ".join(filter(None, (work.note, note))))
 
 
 def _whole(protocol: Protocol, number: int) -> RepeatWork:

@@ -270,8 +270,12 @@ def test_after_a_halt_the_point_under_way_is_left_out_until_it_is_asked_for(
     assert not film.is_open
     engine(series())
     assert_done(film, documents, left_out=1)
-    assert "point 0 may have been exposed" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "point 0: may have been exposed" in " ".join(capsys.readouterr().out.replace("│", " ").split())
     before = film.received
+    engine(series())
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "Nothing is left to be done" in said
+    assert "again=True" in said
     engine(series(again=True))
     assert film.received - before == pytest.approx(film.received / 12, rel=0.2)
     assert len(documents.events()) == 12
@@ -326,6 +330,11 @@ REFUSED: dict[str, Any] = {
         InputError,
         "'A' .* '2' .* coarse stage goes",
     ),
+    "beyond its reach": (
+        {"matrix": MATRIX.model_copy(update={"reach_um": 0.9, "regions": ("B",)}), "trajectory": None},
+        DoseRefusal,
+        r"the scan goes 2.00 um from the centre of region 'B' .* reaches 0.9 um",
+    ),
     "no budget": ({"budget": None}, InputError, "region 'B' .* has no budget: give one"),
     "unknown sample": ({"sample": "plate"}, LedgerError, "knows no sample 'plate'"),
     "preflight": ({"exposure_s": 1e-9}, PreflightRefusal, "the least"),
@@ -339,7 +348,8 @@ def test_what_cannot_work_leaves_everything_as_it_was(
 ) -> None:
     changes, error, said = REFUSED[case]
     film.beamline.coarse.y.set(55.0).wait(timeout=5)
-    plan = {"sample": "film", "matrix": MATRIX, "budget": film.budget} | changes
+    small = RecordedPositions(points_um=POINTS)
+    plan = {"sample": "film", "matrix": MATRIX, "budget": film.budget, "trajectory": small} | changes
     with pytest.raises(error, match=said):
         engine(dose_series(film.beamline, film.ledger, **plan))
     assert not documents.of("start")
