@@ -55,11 +55,12 @@ class OpenRuns:
         self._lock = None
 
     def _factory(self, _: str, start: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-        run = self._folder / quote(start["uid"], safe="")
-        run.mkdir(parents=True, exist_ok=True)
         if self._lock is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self._folder, os.O_RDONLY)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
+        run = self._folder / quote(start["uid"], safe="")
+        run.mkdir(exist_ok=True)
 
         def keep(name: str, document: Mapping[str, Any]) -> None:
             writer = SpoolWriter(run)
@@ -72,11 +73,14 @@ class OpenRuns:
 def left_behind(directory: Path) -> Iterator[tuple[Path, Documents]]:
     """Yield folder and documents of each run that a process had open when it ended."""
     for folder in directory.glob(f"{FOLDER}*"):
-        lock = os.open(folder, os.O_RDONLY)
+        try:
+            lock = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # its process has just closed its last run
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for run in folder.iterdir():
-                yield run, list(SpoolReader(run).read())
+                yield run, list(SpoolReader(run).read()) if any(run.iterdir()) else []
             if not any(folder.iterdir()):
                 folder.rmdir()
         except BlockingIOError:

@@ -12,7 +12,6 @@ import bluesky.preprocessors as bpp
 import numpy as np
 from bluesky.protocols import Status
 from bluesky.utils import (
-    FailedStatus,
     Msg,
     MsgGenerator,
     RunEngineControlException,
@@ -33,6 +32,7 @@ from ptycho_plugin.plans.continuation import Again, Continuation, Repeat
 from ptycho_plugin.plans.dose_account import DoseAccount
 from ptycho_plugin.plans.flux_calibration import calibration_in_force
 from ptycho_plugin.plans.illumination import illumination, probe_source
+from ptycho_plugin.plans.messages import GIVEN_AGAIN, effective
 from ptycho_plugin.plans.pauses import PauseLine
 from ptycho_plugin.plans.preflight_checks import Finding
 from ptycho_plugin.plans.stubs import POLL_S, close_shutter, record, until_done
@@ -42,8 +42,6 @@ from ptycho_plugin.publishing.dose_documents import DOSE_STREAM
 GRACE_S = 2.0
 """For which an exposure that is under way may outlast its time when the plan has failed, or is to end."""
 PATIENCE_S = 10.0
-GIVEN_AGAIN = ("set", "wait", "rewindable")
-"""Messages that an interruption may have kept from their work, and that do no harm a second time."""
 
 
 class DoseGuard:
@@ -244,7 +242,8 @@ class DoseGuard:
                 self._check_progress()
                 self._end_if_asked()
             except Exception as error:  # noqa: BLE001  the plan decides what to do with it
-                go_on = partial(plan.throw, (yield from self._end_early(error)))
+                request, self._request = self._request, None
+                go_on = partial(plan.throw, (yield from self._end_early(request or error)))
             else:
                 go_on = partial(plan.send, answer)
 
@@ -272,13 +271,16 @@ class DoseGuard:
                 raise
             return {}  # the RunEngine has it: its data keys would be there twice
 
+    @property
+    def _is_late(self) -> bool:
+        """Whether a request to end has waited long enough."""
+        return self._request is not None and monotonic() >= self._request_until
+
     def _end_if_asked(self) -> None:
         """Raise a request to end when no frame is due, or it does not come."""
-        exposure = self._exposure
-        is_due = exposure is not None and exposure.is_frame_due and monotonic() < self._request_until
-        if self._request is not None and not is_due:
-            request, self._request = self._request, None
-            raise request
+        is_due = self._exposure is not None and self._exposure.is_frame_due
+        if self._request is not None and (self._is_late or not is_due):
+            raise self._request
 
     # What messages mean to it.
 
@@ -330,7 +332,7 @@ class DoseGuard:
             )
         # What is done already was of an exposure before.
         armed = {name: status for name, status in self._armed.items() if not status.done}
-        status = yield from _effective(message, partial(exposure.begin, armed))
+        status = yield from effective(message, partial(exposure.begin, armed))
         return self._remember(message, status)
 
     def _remembered(self, message: Msg) -> MsgGenerator[Status]:
@@ -342,15 +344,22 @@ class DoseGuard:
         return status
 
     def _wait(self, message: Msg) -> MsgGenerator[Any]:
+        if self._request is not None:
+            left_s = max(0.0, self._request_until - monotonic())
+            message = message._replace(kwargs={**message.kwargs, "timeout": left_s})
         answer = yield message
         if self._exposure is not None:
             group = message.args[0] if message.args else message.kwargs["group"]
-            for status in self._exposure.statuses.pop(group, ()):
-                yield from until_done(status)
+            for status in self._exposure.statuses.get(group, ()):
+                while not (status.done or self._is_late):
+                    yield from bps.sleep(POLL_S)
+                if status.done:
+                    yield from until_done(status)  # what it failed with is raised
+            self._exposure.statuses.pop(group, None)
         return answer
 
     def _create(self, message: Msg) -> MsgGenerator[None]:
-        yield from _effective(message, partial(self._bundle, True))
+        yield from effective(message, partial(self._bundle, True))
 
     def _read(self, message: Msg) -> MsgGenerator[Any]:
         reading = yield message
@@ -359,7 +368,7 @@ class DoseGuard:
         return reading
 
     def _save(self, message: Msg) -> MsgGenerator[None]:
-        yield from _effective(message, self._keep_event)
+        yield from effective(message, self._keep_event)
         if self._exposure is not None and not self._exposure.is_open:
             yield from self._settle()
 
@@ -370,7 +379,7 @@ class DoseGuard:
             self._events += 1
 
     def _drop(self, message: Msg) -> MsgGenerator[None]:
-        yield from _effective(message, partial(self._bundle, False))
+        yield from effective(message, partial(self._bundle, False))
 
     def _bundle(self, bundling: bool) -> None:
         self._bundling = bundling
@@ -475,18 +484,3 @@ class DoseGuard:
                 f"the shutter was closed after {self._patience_s:g} s without any progress of the plan: "
                 "find what it waited for, or give the guard more patience"
             )
-
-
-def _effective(message: Msg, effect: Callable[[], None]) -> MsgGenerator[Any]:
-    """Give a message, and note its effect, unless the message itself failed.
-
-    An interruption and a failed status are raised in place of the answer, when the message has done
-    its work.
-    """
-    try:
-        answer = yield message
-    except (RunEngineControlException, FailedStatus):
-        effect()
-        raise
-    effect()
-    return answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -264,8 +264,6 @@ def _documents(folder: Path, run_uid: str) -> list[tuple[str, dict[str, Any]]]:
 
 def exposures_of(ledger: Ledger, progress: ScanProgress) -> Exposures:
     """Return the exposures of all runs of a repeat, in the order of their intents."""
-    from dataclasses import replace
-
     parts = [ledger.exposures_of_run(run.uid) for run in progress.runs]
     arrays = {
         each.name: np.concatenate([getattr(part, each.name) for part in parts])

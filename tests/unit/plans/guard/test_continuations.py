@@ -1,5 +1,7 @@
 """A scan that was interrupted, whenever and however, goes on where it was: the same call completes it."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +14,7 @@ from ptycho_plugin.devices.hdf5_frames import FrameFile
 from ptycho_plugin.errors import DoseRefusal, InputError, LedgerError
 from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.plans import DoseGuard, ptycho_scan
+from ptycho_plugin.plans import guard as guard_module
 from ptycho_plugin.trajectory import ConcentricRings
 
 SMALL = ConcentricRings(height_um=0.5, width_um=0.5)
@@ -178,6 +181,46 @@ def test_an_abort_before_the_detector_exposes_leaves_the_point_to_the_next_run(
     assert_complete(film, documents)
 
 
+@pytest.mark.parametrize("at", ["trigger", "wait", "sleep"])
+def test_an_abort_does_not_wait_for_ever_for_a_frame(
+    engine: RunEngine, film: Any, scan: Any, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    monkeypatch.setattr(guard_module, "GRACE_S", 0.1)
+    released = threading.Event()
+    world = film.beamline.shutter._world
+    expose = world.expose
+
+    def hangs(exposure_s: float) -> Any:
+        released.wait(timeout=30)
+        return expose(exposure_s)
+
+    monkeypatch.setattr(world, "expose", hangs)
+    seen: list[Msg] = []
+
+    def hook(message: Msg) -> None:
+        seen.append(message)
+        triggered = any(m.command == "trigger" and m.obj is film.beamline.detector for m in seen)
+        if triggered and message.command == at and not aborted:
+            aborted.append(time.monotonic())
+            abort(engine)
+        if message.command == "unstage":  # which waits for the camera, dead or alive
+            released.set()
+
+    aborted: list[float] = []
+    engine.msg_hook = hook
+    if at == "sleep":
+        monkeypatch.setitem(engine._command_registry, "wait", _done)  # so that the guard itself waits
+    with pytest.raises(RunEngineInterrupted):
+        engine(scan())
+    assert time.monotonic() - aborted[0] < 10
+    assert not film.is_open
+    assert film.ledger.scans.progress(film.region, REPEAT).uncertain == (0,)
+
+
+async def _done(message: Msg) -> None:
+    """Wait for nothing."""
+
+
 def test_a_halt_in_an_exposure_leaves_its_point_out_until_it_is_asked_for(
     engine: RunEngine, film: Any, documents: Any, scan: Any, capsys: Any, monkeypatch: Any
 ) -> None:
@@ -215,6 +258,18 @@ def test_again_is_held_to_the_budget(engine: RunEngine, film: Any, scan: Any) ->
     with pytest.raises(DoseRefusal, match="the scan would take"):
         engine(scan(again=[0]))
     assert film.received == before
+
+
+def test_the_budget_is_held_against_the_points_that_are_left(engine: RunEngine, film: Any, scan: Any) -> None:
+    engine(scan(repeat=1))
+    once = film.peak()
+    with pytest.raises(RunEngineInterrupted):
+        run_until(engine, scan(), exposure(3, film), abort)
+    film.ledger.samples.set_budget(film.region, film.budget.model_copy(update={"dose": 2.2 * once}))
+    with pytest.raises(DoseRefusal, match="the scan would take"):
+        engine(scan(repeat=4))
+    engine(scan())
+    assert film.peak() == pytest.approx(2 * once, rel=0.05)
 
 
 def test_a_frame_that_was_not_written_is_lost_and_listed(
