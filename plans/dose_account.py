@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from time import time
 from typing import Any
 
@@ -11,118 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
-from ptycho_plugin.dose import ELECTRON_RANGE, GY_PER_KGY, DoseModel
 from ptycho_plugin.dose_query import counted_photons
-from ptycho_plugin.errors import DoseRefusal
 from ptycho_plugin.ledger import Budget, Delivered, Exposures, Intent, Ledger, Region
-from ptycho_plugin.ledger.rigid import Position, RigidTransform
+from ptycho_plugin.ledger.rigid import Position
 from ptycho_plugin.plans.preflight_checks import Finding
+from ptycho_plugin.plans.region_on_stage import RegionOnStage, region_on_stage
+from ptycho_plugin.plans.regions_around import RegionsAround
 from ptycho_plugin.publishing.dose_documents import GUARDED_RUN, Reading, map_reading
-from ptycho_plugin.region_dose import Illumination, RegionDose, budget_material
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RegionOnStage:
-    """A region's dose, where it lies on the stage now."""
-
-    region: Region
-    budget: Budget
-    dose: RegionDose
-    transform: RigidTransform
-
-    def from_centre_um(self, stage_um: Position) -> Position:
-        """Return a stage position (row, column) along the sample's axes, from the region's centre."""
-        here, centre = self.transform.to_sample(stage_um), self.region.centre_um
-        return here[0] - centre[0], here[1] - centre[1]
-
-    def edge_um(self) -> list[Position]:
-        """Return where the middles of the region's four sides lie on the stage."""
-        (row, column), reach = self.region.centre_um, self.region.reach_um
-        sides = ((row - reach, column), (row + reach, column), (row, column - reach), (row, column + reach))
-        return [self.transform.to_stage(side) for side in sides]
-
-    def add(self, stage_um: Position, photons: float) -> None:
-        """Add an exposure."""
-        self.dose.add(self.from_centre_um(stage_um), photons)
-
-    def check_reach(self, points_um: NDArray[np.float64]) -> None:
-        """Raise `DoseRefusal` for a scan that leaves the region."""
-        farthest = float(np.abs(self._places(points_um)).max(initial=0.0))
-        if farthest > self.region.reach_um:
-            raise DoseRefusal(
-                f"the scan goes {farthest:.2f} um from the centre of {self.region}, which reaches "
-                f"{self.region.reach_um:g} um: bring the region into the beam, or scan a smaller field"
-            )
-
-    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> Finding:
-        """Return what a scan takes, or raise `DoseRefusal` if it leaves the region or the budget."""
-        self.check_reach(points_um)
-        budget = self.budget
-        peak = self.peak_with(points_um, photons)
-        if peak > budget.dose:
-            raise DoseRefusal(
-                f"the scan would take {self.region} to {peak / GY_PER_KGY:.4g} kGy, from "
-                f"{self.dose.peak / GY_PER_KGY:.4g} kGy so far, and {budget.dose / GY_PER_KGY:.4g} kGy in "
-                f"{budget.material} are allowed: expose shorter, attenuate, or set another budget"
-            )
-        before, after, allowed = (dose / GY_PER_KGY for dose in (self.dose.peak, peak, budget.dose))
-        sentence = (
-            f"it takes {self.region} from {before:.4g} to {after:.4g} kGy, {allowed:.4g} kGy in "
-            f"{budget.material} are allowed"
-        )
-        return Finding("budget", after, "kGy", sentence, allowed, "ok")
-
-    def peak_with(self, points_um: NDArray[np.float64], photons: float) -> float:
-        """Return the largest dose, in Gy, with so many photons more at each stage position (point, 2)."""
-        return self.dose.peak_with(self._places(points_um), photons)
-
-    def within_reach(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return those of some stage positions (point, 2) whose exposures count as the region's."""
-        chosen = np.abs(self._places(points_um)).max(axis=1, initial=0.0) <= self.region.reach_um
-        return points_um[chosen]
-
-    def _places(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        places = [self.from_centre_um((row, column)) for row, column in points_um.tolist()]
-        return np.array(places).reshape(-1, 2)
-
-    def check(self, intent: Intent) -> None:
-        """Raise `DoseRefusal` for an exposure that would go over the budget."""
-        place = self.from_centre_um(intent.start_um)
-        overdose = self.dose.overdose(place, intent.photons_at_most, self.budget)
-        if overdose is not None:
-            so_far, more, budget = (
-                f"{gray / GY_PER_KGY:.4g} kGy"
-                for gray in (overdose.so_far, overdose.by_exposure, self.budget.dose)
-            )
-            raise DoseRefusal(
-                f"point {intent.point} would take {self.region} over its budget in "
-                f"{self.budget.material}: {so_far} so far, up to {more} by this exposure, {budget} "
-                "allowed; expose elsewhere, or set another budget"
-            )
-
-
-def region_on_stage(
-    beamline: Beamline,
-    ledger: Ledger,
-    region: Region,
-    budget: Budget,
-    exposures: Exposures,
-    probe: NDArray[np.complexfloating],
-    electron_range: float = ELECTRON_RANGE,
-) -> RegionOnStage:
-    """Return the dose of a region after some exposures, where it lies on a beamline's stage now."""
-    transform = ledger.samples.mounting(region.sample).located()
-    model = DoseModel(
-        material=budget_material(budget),
-        energy_eV=beamline.geometry.energy_eV,
-        electron_range=electron_range,
-    )
-    illumination = Illumination(
-        probe=probe, pixel=beamline.geometry.object_pixel, position_sign=beamline.position_sign
-    )
-    return RegionOnStage(region, budget, RegionDose(region, model, exposures, illumination), transform)
 
 
 class DoseAccount:
@@ -135,7 +31,7 @@ class DoseAccount:
     beamline : Beamline
     ledger : Ledger
     target : Region or str
-        A sample's name has no budget: its exposures are written, and never refused for their dose.
+        A sample's name has no budget of its own: what falls into its regions is checked against theirs.
     probe : ndarray, (mode, row, column), complex
         On the object's pixels, at any scale.
     electron_range : float
@@ -161,6 +57,7 @@ class DoseAccount:
         self._run_uid = ""
         self._data_keys: dict[str, Any] = {}
         self._region: RegionOnStage | None = None
+        self._around = RegionsAround(ledger, self._read_region)
 
     def update(self) -> dict[str, Any]:
         """Read the ledger anew, as a run begins, and return what its start document says of it.
@@ -171,13 +68,12 @@ class DoseAccount:
             If the ledger does not know the sample or where it lies, or the region has no budget.
         """
         if not isinstance(self._target, Region):
-            self._ledger.samples.mounting(self._target)
+            self._around.update(self._target, None)
             return {"sample": self._target}
         region = self._target
         budget, exposures = self._ledger.samples.budget(region), self._ledger.exposures(region)
-        self._region = region_on_stage(
-            self._beamline, self._ledger, region, budget, exposures, self._probe, self._electron_range
-        )
+        self._region = self._read_region(region, budget)
+        self._around.update(region.sample, region)
         dose = {
             "peak_Gy": self._region.dose.peak,
             "budget_Gy": budget.dose,
@@ -202,8 +98,12 @@ class DoseAccount:
         Raises
         ------
         DoseRefusal
-            If the region would go over its budget, or does not hold a point.
+            If any region would go over its budget, or the one that is meant does not hold a point.
         """
+        if self._region is not None:
+            self._region.check_reach(points_um)
+        for other in self._around.holding(points_um):
+            other.check_scan(points_um, photons)
         if self._region is not None:
             return self._region.check_scan(points_um, photons)
         sentence = f"what it exposes counts in every region of '{self._target}' that lies there, now or later"
@@ -229,12 +129,14 @@ class DoseAccount:
         Raises
         ------
         DoseRefusal
-            If any point of the region would go over its budget.
+            If any point of a region that the exposure falls into would go over its budget.
         LedgerError
             As from `Ledger.intend`.
         """
         if self._region is not None:
             self._region.check(intent)
+        for other in self._around.holding(np.array([intent.start_um])):
+            other.check(intent)
         return self._ledger.intend(intent, again=again)
 
     def confirm(self, key: int, delivered: Delivered) -> None:
@@ -289,6 +191,13 @@ class DoseAccount:
     def _add(self, stage_um: Position, photons: float) -> None:
         if self._region is not None:
             self._region.add(stage_um, photons)
+        self._around.add(stage_um, photons)
+
+    def _read_region(self, region: Region, budget: Budget) -> RegionOnStage:
+        exposures = self._ledger.exposures(region)
+        return region_on_stage(
+            self._beamline, self._ledger, region, budget, exposures, self._probe, self._electron_range
+        )
 
 
 def _sums(exposures: Exposures) -> dict[str, Any]:

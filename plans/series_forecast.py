@@ -13,8 +13,8 @@ from ptycho_plugin.dose import GY_PER_KGY
 from ptycho_plugin.errors import DoseRefusal
 from ptycho_plugin.ledger import Budget, Ledger, Region
 from ptycho_plugin.ledger.rigid import Position
-from ptycho_plugin.plans.dose_account import RegionOnStage, region_on_stage
 from ptycho_plugin.plans.preflight_checks import BYTES_PER_PIXEL, DOSES_KGY, TIMES, in_unit
+from ptycho_plugin.plans.region_on_stage import RegionOnStage, region_on_stage
 from ptycho_plugin.plans.series_work import RegionWork
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.ledger import Ledger, Region
-from ptycho_plugin.plans.dose_account import region_on_stage
+from ptycho_plugin.plans.region_on_stage import region_on_stage
 from ptycho_plugin.postprocess.stopping import Verdict
 
 logger = logging.getLogger(__name__)

@@ -238,3 +238,49 @@ def test_the_illumination_is_named_as_for_a_scan(film: Any, store: Any) -> None:
         np.testing.assert_array_equal(used(beamline, probe), stored)
     with pytest.raises(InputError, match="no calibrations to find a probe"):
         used(film.beamline, "latest")
+
+
+@pytest.fixture
+def beside(film: Any) -> Any:
+    """A region that the last of the film's points falls into, and its budget, which one exposure uses up."""
+    row, column = film.beamline.place_um("sample")
+    region = film.ledger.samples.place_region("film", "1", "B", stage_um=(row + 1.0, column), reach_um=0.7)
+    film.ledger.samples.set_budget(region, film.budget.model_copy(update={"dose": 1.0}))
+    return region
+
+
+@pytest.mark.parametrize("target", ["region", "sample"])
+def test_no_region_goes_over_its_budget_whichever_is_meant(
+    target: str, engine: RunEngine, film: Any, beside: Any
+) -> None:
+    meant = film.region if target == "region" else "film"
+    guard = DoseGuard(film.beamline, film.ledger, meant, kind="alignment")
+    with pytest.raises(DoseRefusal, match=r"point 2 would take region 'B' .* over its budget"):
+        engine(guard(film.careful()))
+    assert len(film.assert_told()) == 2
+    with pytest.raises(DoseRefusal, match=r"the scan would take region 'B' .* 0.001 kGy"):
+        engine(guard.check_scan(np.array(film.points), film.exposure_s))
+    assert len(film.assert_told()) == 2
+
+
+def test_what_falls_into_another_region_adds_up_there(engine: RunEngine, film: Any, beside: Any) -> None:
+    """Within one run, and as a guard that starts anew reads it."""
+    film.ledger.samples.set_budget(beside, film.budget)
+    guard = DoseGuard(film.beamline, film.ledger, film.region)
+    for _ in range(2):
+        engine(guard(film.careful()))
+    exposures = film.ledger.exposures(beside)
+    assert len(exposures) == 2
+    (along,) = guard._account._around.holding(np.array([film.ledger.samples.stage_position(beside)]))
+    anew = DoseGuard(film.beamline, film.ledger, beside)._account.update()
+    assert along.dose.peak == pytest.approx(anew["dose"]["peak_Gy"])
+
+
+def test_a_region_without_a_budget_forbids_nothing_to_others(
+    engine: RunEngine, film: Any, documents: Any
+) -> None:
+    film.ledger.samples.place_region(
+        "film", "1", "B", stage_um=film.beamline.place_um("sample"), reach_um=1.0
+    )
+    engine(DoseGuard(film.beamline, film.ledger, film.region)(film.careful()))
+    film.assert_complete(documents)

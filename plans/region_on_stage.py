@@ -1,0 +1,117 @@
+"""A region's dose, where it lies on the stage now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_plugin.devices import Beamline
+from ptycho_plugin.dose import ELECTRON_RANGE, GY_PER_KGY, DoseModel
+from ptycho_plugin.errors import DoseRefusal
+from ptycho_plugin.ledger import Budget, Exposures, Intent, Ledger, Region
+from ptycho_plugin.ledger.rigid import Position, RigidTransform
+from ptycho_plugin.plans.preflight_checks import Finding
+from ptycho_plugin.region_dose import Illumination, RegionDose, budget_material
+
+
+@dataclass(frozen=True, slots=True)
+class RegionOnStage:
+    """A region's dose, where it lies on the stage now."""
+
+    region: Region
+    budget: Budget
+    dose: RegionDose
+    transform: RigidTransform
+
+    def from_centre_um(self, stage_um: Position) -> Position:
+        """Return a stage position (row, column) along the sample's axes, from the region's centre."""
+        here, centre = self.transform.to_sample(stage_um), self.region.centre_um
+        return here[0] - centre[0], here[1] - centre[1]
+
+    def edge_um(self) -> list[Position]:
+        """Return where the middles of the region's four sides lie on the stage."""
+        (row, column), reach = self.region.centre_um, self.region.reach_um
+        sides = ((row - reach, column), (row + reach, column), (row, column - reach), (row, column + reach))
+        return [self.transform.to_stage(side) for side in sides]
+
+    def add(self, stage_um: Position, photons: float) -> None:
+        """Add an exposure."""
+        self.dose.add(self.from_centre_um(stage_um), photons)
+
+    def check_reach(self, points_um: NDArray[np.float64]) -> None:
+        """Raise `DoseRefusal` for a scan that leaves the region."""
+        farthest = float(np.abs(self._places(points_um)).max(initial=0.0))
+        if farthest > self.region.reach_um:
+            raise DoseRefusal(
+                f"the scan goes {farthest:.2f} um from the centre of {self.region}, which reaches "
+                f"{self.region.reach_um:g} um: bring the region into the beam, or scan a smaller field"
+            )
+
+    def check_scan(self, points_um: NDArray[np.float64], photons: float) -> Finding:
+        """Return what a scan's exposures in the region take, or raise `DoseRefusal` if it is too much."""
+        budget = self.budget
+        peak = self.peak_with(self.within_reach(points_um), photons)
+        if peak > budget.dose:
+            raise DoseRefusal(
+                f"the scan would take {self.region} to {peak / GY_PER_KGY:.4g} kGy, from "
+                f"{self.dose.peak / GY_PER_KGY:.4g} kGy so far, and {budget.dose / GY_PER_KGY:.4g} kGy in "
+                f"{budget.material} are allowed: expose shorter, attenuate, or set another budget"
+            )
+        before, after, allowed = (dose / GY_PER_KGY for dose in (self.dose.peak, peak, budget.dose))
+        sentence = (
+            f"it takes {self.region} from {before:.4g} to {after:.4g} kGy, {allowed:.4g} kGy in "
+            f"{budget.material} are allowed"
+        )
+        return Finding("budget", after, "kGy", sentence, allowed, "ok")
+
+    def peak_with(self, points_um: NDArray[np.float64], photons: float) -> float:
+        """Return the largest dose, in Gy, with so many photons more at each stage position (point, 2)."""
+        return self.dose.peak_with(self._places(points_um), photons)
+
+    def within_reach(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return those of some stage positions (point, 2) whose exposures count as the region's."""
+        chosen = np.abs(self._places(points_um)).max(axis=1, initial=0.0) <= self.region.reach_um
+        return points_um[chosen]
+
+    def _places(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        places = [self.from_centre_um((row, column)) for row, column in points_um.tolist()]
+        return np.array(places).reshape(-1, 2)
+
+    def check(self, intent: Intent) -> None:
+        """Raise `DoseRefusal` for an exposure that would go over the budget."""
+        place = self.from_centre_um(intent.start_um)
+        overdose = self.dose.overdose(place, intent.photons_at_most, self.budget)
+        if overdose is not None:
+            so_far, more, budget = (
+                f"{gray / GY_PER_KGY:.4g} kGy"
+                for gray in (overdose.so_far, overdose.by_exposure, self.budget.dose)
+            )
+            raise DoseRefusal(
+                f"point {intent.point} would take {self.region} over its budget in "
+                f"{self.budget.material}: {so_far} so far, up to {more} by this exposure, {budget} "
+                "allowed; expose elsewhere, or set another budget"
+            )
+
+
+def region_on_stage(
+    beamline: Beamline,
+    ledger: Ledger,
+    region: Region,
+    budget: Budget,
+    exposures: Exposures,
+    probe: NDArray[np.complexfloating],
+    electron_range: float = ELECTRON_RANGE,
+) -> RegionOnStage:
+    """Return the dose of a region after some exposures, where it lies on a beamline's stage now."""
+    transform = ledger.samples.mounting(region.sample).located()
+    model = DoseModel(
+        material=budget_material(budget),
+        energy_eV=beamline.geometry.energy_eV,
+        electron_range=electron_range,
+    )
+    illumination = Illumination(
+        probe=probe, pixel=beamline.geometry.object_pixel, position_sign=beamline.position_sign
+    )
+    return RegionOnStage(region, budget, RegionDose(region, model, exposures, illumination), transform)
