@@ -169,7 +169,8 @@ class Harness:
         """Call a scan, interrupt it, and see how it ends."""
         left = len(self._ledger.scans.progress(region, repeat).left) or len(trajectory.offsets_um())
         run_s, exposure = left * self._point_s, self._rng.randrange(left)
-        moments = self._rng.randint(1, MOST_MOMENTS) if kind in SEVERAL else 1
+        in_process = "none" if kind in KILLS else kind
+        moments = self._rng.randint(1, MOST_MOMENTS) if kind in SEVERAL else int(in_process != "none")
         self._beam.forget_exposing()
         self._scanner.begin(
             area="1",
@@ -177,7 +178,7 @@ class Harness:
             repeat=repeat,
             trajectory=trajectory.model_dump(),
             again=again,
-            kind="none" if kind in KILLS else kind,
+            kind=in_process,
             moments_s=[self._rng.uniform(0, run_s) for _ in range(moments)],
             exposure=exposure,
         )
