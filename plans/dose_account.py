@@ -161,6 +161,8 @@ class DoseAccount:
         self._run_uid = ""
         self._data_keys: dict[str, Any] = {}
         self._region: RegionOnStage | None = None
+        self._last_exposure = 0
+        """That the account knows of; a later one is of another session."""
 
     def update(self) -> dict[str, Any]:
         """Read the ledger anew, as a run begins, and return what its start document says of it.
@@ -173,7 +175,7 @@ class DoseAccount:
         if not isinstance(self._target, Region):
             self._ledger.samples.mounting(self._target)
             return {"sample": self._target}
-        region = self._target
+        region, self._last_exposure = self._target, self._ledger.last_exposure()
         budget, exposures = self._ledger.samples.budget(region), self._ledger.exposures(region)
         self._region = region_on_stage(
             self._beamline, self._ledger, region, budget, exposures, self._probe, self._electron_range
@@ -234,8 +236,12 @@ class DoseAccount:
             As from `Ledger.intend`.
         """
         if self._region is not None:
+            if self._ledger.last_exposure() != self._last_exposure:
+                self.update()
             self._region.check(intent)
-        return self._ledger.intend(intent, again=again)
+        key = self._ledger.intend(intent, again=again)
+        self._last_exposure += 1  # not `key`: another session may have come in between
+        return key
 
     def confirm(self, key: int, delivered: Delivered) -> None:
         """Write what an exposure was; it says where."""
