@@ -191,8 +191,8 @@ class Bookkeeper:
             if exposure.has_measured(self._beamline.encoder.name):
                 position = yield from self._measured_position_um()
         else:  # nothing was counted, but the flux is known well enough for some milliseconds
-            number = exposure.photons_per_s * timing.open_s(*openings_s)
-            photons = Photons(number, MARGIN * number)
+            number = exposure.photons_per_s * exposure.exposure_s
+            photons = timing.on_sample(Photons(number, MARGIN * number), exposure.exposure_s, *openings_s)
         if photons is None:
             return None
         return Delivered(
