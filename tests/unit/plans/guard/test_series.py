@@ -409,8 +409,8 @@ def test_a_sample_that_is_mounted_again_keeps_its_regions(
     assert runs(documents) == [("A", 1), ("A", 2), ("B", 1), ("B", 2)], "the half-done repeat stays as it is"
     note = documents.of("start")[-1]["series"]["forecast"]["regions"][0]["note"]
     assert note == "repeat 2 stays as it is: the sample was mounted again since"
-    baseline = documents.events("baseline")[-1]["data"]
-    assert (baseline["coarse_y"], baseline["coarse_x"]) == pytest.approx((5.0, 1.5))
+    setup = documents.events("setup")[-1]["data"]
+    assert (setup["coarse_y"], setup["coarse_x"]) == pytest.approx((5.0, 1.5))
     exposures = film.ledger.exposures_of_run(documents.of("start")[-1]["uid"])
     centre = film.ledger.samples.region("film", "1", "B").centre_um
     np.testing.assert_allclose(exposures.start_um - centre, POINTS, atol=1e-6)
