@@ -172,6 +172,24 @@ def test_a_camera_that_dies_leaves_its_exposure_uncertain_at_the_upper_bound(
     assert exposures.photons.sum() > film.received
 
 
+def test_a_shutter_that_stayed_open_over_a_dead_camera_is_counted_for_all_that_time(
+    engine: RunEngine, film: Any, guard: Any, plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_s = 10.0
+
+    def hangs(exposure_s: float) -> Any:
+        film.beamline.shutter._exposed_before_s -= open_s  # so long it was open
+        raise RuntimeError("the camera died")
+
+    monkeypatch.setattr(film.beamline.shutter._world, "expose", hangs)
+    with pytest.raises(FailedStatus):
+        engine(guard(plan()))
+    exposures = film.ledger.exposures(film.region)
+    assert exposures.frame.tolist() == ["lost"]
+    assert exposures.photons.sum() >= open_s * film.truth.photons_per_second
+    assert exposures.photons_uncertainty.tolist() == exposures.photons.tolist()
+
+
 def test_without_a_guard_bluesky_exposes_again(engine: RunEngine, film: Any) -> None:
     def pause_once(message: Msg) -> None:
         if message.command == "trigger" and message.obj is film.beamline.detector:
