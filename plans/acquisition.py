@@ -18,8 +18,7 @@ from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.trajectory import Trajectory
 
 SETUP_STREAM = "setup"
-"""What stays the same during a run; "baseline" is left to the beamline's own `SupplementalData`, since a stream
-has one set of devices."""
+"""What stays the same during a run. "baseline" is the beamline's own, as a stream has one set of devices."""
 
 
 def acquire(

@@ -102,7 +102,7 @@ class Watch:
             )
             return said
         if reason is not None:
-            if self._ledger.scans.closed(region) is None:  # while the rule thought, somebody may have closed it
+            if self._ledger.scans.closed(region) is None:  # somebody may have, while the rule thought
                 self._ledger.scans.close(region, reason, run_uid=done.run_uids[-1])
             Console().print(escape(f"Closed after repeat {repeat}: {region}. {reason}"))
         return reason
