@@ -32,6 +32,8 @@ class ExposureGate:
         self._time_factor = time_factor
         self._low = threading.Event()
         self._low.set()
+        self._end = 0.0
+        """When the last exposure should have ended, on the monotonic clock."""
         self._exposed_s = 0.0
         self._next: Future[Exposure] = Future()
 
@@ -66,22 +68,22 @@ class ExposureGate:
         if self.is_high:
             raise RuntimeError("an exposure is under way: wait until its status is done")
         self._low.clear()
+        self._end = time.monotonic() + exposure_s * self._time_factor
         exposure, self._next = self._next, Future()
         if when_done is not None:
             exposure.add_done_callback(when_done)
         threading.Thread(target=self._run, args=(exposure, exposure_s), name="exposure", daemon=True).start()
         return exposure
 
-    def wait_until_low(self) -> None:
-        """Block until no exposure is under way."""
-        self._low.wait()
+    def wait_until_low(self, late_s: float | None = None) -> None:
+        """Block until no exposure is under way, or one has outlasted its time by so many seconds."""
+        self._low.wait(None if late_s is None else max(0.0, self._end - time.monotonic()) + late_s)
 
     def _run(self, exposure: Future[Exposure], exposure_s: float) -> None:
-        end = time.monotonic() + exposure_s * self._time_factor
         try:
             result = self._world.expose(exposure_s)
             self._exposed_s += exposure_s
-            threading.Event().wait(max(0.0, end - time.monotonic()))
+            threading.Event().wait(max(0.0, self._end - time.monotonic()))
         except Exception as error:  # noqa: BLE001  the waiting devices must hear of it, whatever it is
             self._low.set()
             exposure.set_exception(error)

@@ -17,6 +17,8 @@ from ptycho_plugin.errors import InputError
 if TYPE_CHECKING:
     from ptycho_plugin.simulation.world import World
 
+LATE_S = 2.0
+"""For which an exposure may outlast its time in a pause: after that the shutter closes on it."""
 OPEN = "open"
 CLOSED = "closed"
 
@@ -26,9 +28,9 @@ class SimulatedShutter(Device):
 
     Its status is done when it has opened, or closed, as late as its timing says. Staging and
     unstaging close it. When the RunEngine pauses, an exposure that is under way ends as it should,
-    then the shutter closes. When the RunEngine resumes, it opens again only if it had been opened
-    for an exposure that has not begun; where a second pause or suspension came in the meantime, when
-    the last of them is over.
+    then the shutter closes; it does not wait for a camera that hangs. When the RunEngine resumes, it
+    opens again only if it had been opened for an exposure that has not begun; where a second pause or
+    suspension came in the meantime, when the last of them is over.
 
     Parameters
     ----------
@@ -98,9 +100,9 @@ class SimulatedShutter(Device):
 
     async def pause(self) -> None:
         """Close, but not in the middle of an exposure."""
-        await asyncio.to_thread(self._gate.wait_until_low)
+        await asyncio.to_thread(self._gate.wait_until_low, LATE_S)
         self._pauses += 1
-        has_exposed = self._gate.exposed_s != self._exposed_before_s
+        has_exposed = self._gate.is_high or self._gate.exposed_s != self._exposed_before_s
         self._opens_on_resume |= self.position == OPEN and not has_exposed
         self._move(CLOSED)
 

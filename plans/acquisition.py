@@ -17,8 +17,8 @@ from ptycho_plugin.plans.stubs import close_shutter, record
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.trajectory import Trajectory
 
-BASELINE_STREAM = "baseline"
-"""What stays the same during a run; bluesky's own name for it."""
+SETUP_STREAM = "setup"
+"""What stays the same during a run. "baseline" is the beamline's own, as a stream has one set of devices."""
 
 
 def acquire(
@@ -38,7 +38,7 @@ def acquire(
 
     def measure() -> MsgGenerator[str | None]:
         yield from bps.mv(beamline.detector.exposure_time, exposure_s)
-        yield from record([beamline.coarse.y, beamline.coarse.x, beamline.attenuator], BASELINE_STREAM)
+        yield from record([beamline.coarse.y, beamline.coarse.x, beamline.attenuator], SETUP_STREAM)
         return (yield from exposures)
 
     @bpp.stage_decorator([beamline.shutter, beamline.detector, beamline.encoder, beamline.flux])

@@ -185,20 +185,25 @@ class Bookkeeper:
         """Return what an exposure was, of a shutter that is closed; None where nobody can know it."""
         timing = self._beamline.shutter_timing
         openings_s = self._openings_s(exposure)
-        position = exposure.intent.start_um
+        open_s = timing.open_s(*openings_s)
+        intent = exposure.intent
+        position = intent.start_um
         if exposure.triggered:
             photons = yield from self._counted(exposure)
             if exposure.has_measured(self._beamline.encoder.name):
                 position = yield from self._measured_position_um()
         else:  # nothing was counted, but the flux is known well enough for some milliseconds
-            number = exposure.photons_per_s * timing.open_s(*openings_s)
-            photons = Photons(number, MARGIN * number)
+            number = exposure.photons_per_s * exposure.exposure_s
+            photons = timing.on_sample(Photons(number, MARGIN * number), exposure.exposure_s, *openings_s)
+        if photons is None and open_s > intent.open_s:  # more came through than its upper bound
+            at_most = intent.photons_at_most * open_s / intent.open_s
+            photons = Photons(at_most, at_most)
         if photons is None:
             return None
         return Delivered(
             opened=exposure.opened,
             closed=exposure.closed,
-            open_s=timing.open_s(*openings_s),
+            open_s=open_s,
             photons=photons.number,
             photons_uncertainty=photons.sigma,
             start_um=position,
@@ -212,7 +217,7 @@ class Bookkeeper:
         elif outcome is None:
             self._account.leave_uncertain(exposure.intent)
         else:
-            if exposure.triggered:
+            if exposure.has_measured(self._beamline.flux.name):
                 self._photons_per_s = outcome.photons / outcome.open_s / exposure.transmission
             self._account.confirm(exposure.key, outcome)
 

@@ -58,6 +58,8 @@ class DoseAccount:
         self._data_keys: dict[str, Any] = {}
         self._region: RegionOnStage | None = None
         self._around = RegionsAround(ledger, self._read_region)
+        self._last_exposure = 0
+        """That the account knows of; a later one is of another session."""
 
     def update(self) -> dict[str, Any]:
         """Read the ledger anew, as a run begins, and return what its start document says of it.
@@ -67,6 +69,7 @@ class DoseAccount:
         LedgerError
             If the ledger does not know the sample or where it lies, or the region has no budget.
         """
+        self._last_exposure = self._ledger.last_exposure()
         if not isinstance(self._target, Region):
             self._around.update(self._target, None)
             return {"sample": self._target}
@@ -133,11 +136,15 @@ class DoseAccount:
         LedgerError
             As from `Ledger.intend`.
         """
+        if self._ledger.last_exposure() != self._last_exposure:
+            self.update()
         if self._region is not None:
             self._region.check(intent)
         for other in self._around.holding(np.array([intent.start_um])):
             other.check(intent)
-        return self._ledger.intend(intent, again=again)
+        key = self._ledger.intend(intent, again=again)
+        self._last_exposure += 1  # not `key`: another session may have come in between
+        return key
 
     def confirm(self, key: int, delivered: Delivered) -> None:
         """Write what an exposure was; it says where."""

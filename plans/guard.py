@@ -56,7 +56,7 @@ class DoseGuard:
 
     The plan arms the flux monitor before it triggers the detector, or the exposure stays uncertain
     and no other is begun; without the encoder, it is kept where the stage was set. It saves one
-    event for each exposure.
+    event with the detector for each exposure.
 
     Parameters
     ----------
@@ -122,7 +122,8 @@ class DoseGuard:
         self._request: RunEngineControlException | None = None
         """To end, which waits for the frame of an exposure."""
         self._request_until = 0.0
-        self._bundling = False
+        self._bundling = self._holds_frame = False
+        """Whether an event is put together, and the detector read into it."""
         self._armed: dict[str, Status] = {}
         """Of the counters, by their names: done when they have measured during an exposure."""
         self._calibration: FluxCalibration | None = None
@@ -359,22 +360,24 @@ class DoseGuard:
         return answer
 
     def _create(self, message: Msg) -> MsgGenerator[None]:
+        self._holds_frame = False
         yield from effective(message, partial(self._bundle, True))
 
     def _read(self, message: Msg) -> MsgGenerator[Any]:
+        self._holds_frame |= message.obj is self._beamline.detector
         reading = yield message
         if reading is None and self._exposure is not None:  # a pause cancelled it, and it is not made again
             reading = yield message
         return reading
 
     def _save(self, message: Msg) -> MsgGenerator[None]:
+        self._bundle(False)  # the RunEngine's bundle ends, also where a subscriber takes no event
         yield from effective(message, self._keep_event)
         if self._exposure is not None and not self._exposure.is_open:
             yield from self._settle()
 
     def _keep_event(self) -> None:
-        self._bundle(False)
-        if self._exposure is not None:
+        if self._exposure is not None and self._holds_frame:
             self._exposure.saved = True
             self._events += 1
 

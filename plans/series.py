@@ -192,8 +192,8 @@ def _region(
         return scan.ledger.scans.closed(work.region) is None
 
     for number in work.complete:  # what the rule was asked in an earlier call
-        if is_open():
-            yield from watch.judge(work.region, number)
+        if is_open():  # what a rule waited for, a pause must not make it wait for again
+            yield from bpp.rewindable_wrapper(watch.judge(work.region, number), False)
     if is_open():
         yield from go_to_region(scan.beamline, work.stage_um)
     for repeat in work.repeats:

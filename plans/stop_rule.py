@@ -102,7 +102,8 @@ class Watch:
             )
             return said
         if reason is not None:
-            self._ledger.scans.close(region, reason, run_uid=done.run_uids[-1])
+            if self._ledger.scans.closed(region) is None:  # somebody may have, while the rule thought
+                self._ledger.scans.close(region, reason, run_uid=done.run_uids[-1])
             Console().print(escape(f"Closed after repeat {repeat}: {region}. {reason}"))
         return reason
 

@@ -194,6 +194,12 @@ class Ledger:
             rows = connection.execute("SELECT * FROM counted WHERE run_uid = ? ORDER BY id", (run_uid,))
             return from_rows(rows, (0.0, 0.0))
 
+    def last_exposure(self) -> int:
+        """Return the key of the exposure that was intended last, in whatever session; 0 if there is none."""
+        with self._database.snapshot() as connection:
+            (key,) = connection.execute("SELECT coalesce(max(id), 0) FROM exposures").fetchone()
+        return int(key)
+
     def uncertain(self, where: Region | str) -> Exposures:
         """Return exposures of a region, or of a run by its uid, that their session left unconfirmed."""
         found = self.exposures(where) if isinstance(where, Region) else self.exposures_of_run(where)

@@ -1,9 +1,11 @@
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 from bluesky.protocols import Movable, Pausable, Stageable
 
+from ptycho_plugin.devices import shutter as shutter_module
 from ptycho_plugin.devices.attenuator import SimulatedAttenuator
 from ptycho_plugin.devices.gate import ExposureGate
 from ptycho_plugin.devices.shutter import SimulatedShutter
@@ -82,6 +84,23 @@ def test_a_pause_lets_an_exposure_end_and_then_keeps_closed(
     assert world.exposures == [((0.0, 0.0), True)]
     asyncio.run(shutter.resume())
     assert not world.is_open
+
+
+def test_a_pause_closes_it_on_an_exposure_that_hangs(
+    shutter: SimulatedShutter, gate: ExposureGate, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(world, "expose", lambda exposure_s: released.wait(timeout=30))
+    monkeypatch.setattr(shutter_module, "LATE_S", 0.05)
+    shutter.set("open").wait(timeout=5)
+    exposure = gate.expose(0.01)
+    asyncio.run(shutter.pause())
+    assert gate.is_high
+    assert not world.is_open
+    asyncio.run(shutter.resume())
+    assert not world.is_open, "it has begun"
+    released.set()
+    exposure.result(timeout=5)
 
 
 def test_a_closed_shutter_stays_closed_over_a_pause(shutter: SimulatedShutter, world: Any) -> None:

@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
 from bluesky import RunEngine
+from ophyd import Signal
 
 from ptycho_plugin.errors import InputError, PreflightRefusal, PublishingError
 from ptycho_plugin.metadata import ScanMetadata, StoredProbe
@@ -67,9 +69,18 @@ def test_a_run_says_all_that_a_reconstruction_needs(
     (descriptor,) = [doc for doc in documents.of("descriptor") if doc["name"] == "primary"]
     assert descriptor["configuration"]["pilatus"]["data"]["pilatus_exposure_time"] == 0.1
     assert {"encoder_y", "encoder_x", "flux_counts", "pilatus_image"} <= set(descriptor["data_keys"])
-    (baseline,) = documents.events("baseline")
-    assert baseline["data"]["attenuator_transmission"] == 0.5
-    assert baseline["data"]["coarse_y"] == 0.0
+    (setup,) = documents.events("setup")
+    assert setup["data"]["attenuator_transmission"] == 0.5
+    assert setup["data"]["coarse_y"] == 0.0
+
+
+def test_a_beamline_may_have_a_baseline_of_its_own(
+    engine: RunEngine, documents: Any, make_beamline: Any
+) -> None:
+    engine.preprocessors.append(bpp.SupplementalData(baseline=[Signal(name="ring", value=300.0)]))
+    engine(ptycho_scan(make_beamline(), trajectory=SMALL))
+    assert [event["data"] for event in documents.events("baseline")] == [{"ring": 300.0}] * 2
+    assert len(documents.events("setup")) == 1
 
 
 def test_events_say_what_was_counted_about_the_beam(

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
 from bluesky import RunEngine
 from bluesky.utils import FailedStatus, Msg, RunEngineInterrupted
+from ophyd import Signal
 
 from ptycho_plugin.devices.hdf5_frames import FrameFile
 
@@ -129,6 +131,32 @@ def test_a_camera_that_fails_after_its_exposure_leaves_it_counted(
     assert done["data"]["dose_uncertain"] == 0
 
 
+def test_an_event_of_another_stream_is_no_frame(
+    engine: RunEngine, film: Any, guard: Any, plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(file: FrameFile, frame: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(FrameFile, "append", full_disk)
+    ring = Signal(name="ring", value=300.0)
+    with pytest.raises(FailedStatus):  # and then the ring is read once more, as the run ends
+        engine(guard(bpp.baseline_wrapper(plan(), [ring], name="ring")))
+    assert film.assert_told().frame.tolist() == ["lost"]
+
+
+def test_a_subscriber_that_takes_no_event_leaves_its_exposure_counted(
+    engine: RunEngine, film: Any, guard: Any, plan: Any
+) -> None:
+    def full_disk(name: str, document: Any) -> None:
+        if "flux_counts" in document.get("data", ()):
+            raise OSError("no space left")
+
+    engine.subscribe(full_disk, "event")
+    with pytest.raises(OSError, match="no space left"):
+        engine(guard(plan()))
+    assert film.assert_told().frame.tolist() == ["lost"]
+
+
 def test_a_camera_that_dies_leaves_its_exposure_uncertain_at_the_upper_bound(
     engine: RunEngine, film: Any, guard: Any, plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +170,24 @@ def test_a_camera_that_dies_leaves_its_exposure_uncertain_at_the_upper_bound(
     exposures = film.ledger.exposures(film.region)
     assert exposures.status.tolist() == ["under way"]
     assert exposures.photons.sum() > film.received
+
+
+def test_a_shutter_that_stayed_open_over_a_dead_camera_is_counted_for_all_that_time(
+    engine: RunEngine, film: Any, guard: Any, plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_s = 10.0
+
+    def hangs(exposure_s: float) -> Any:
+        film.beamline.shutter._exposed_before_s -= open_s  # so long it was open
+        raise RuntimeError("the camera died")
+
+    monkeypatch.setattr(film.beamline.shutter._world, "expose", hangs)
+    with pytest.raises(FailedStatus):
+        engine(guard(plan()))
+    exposures = film.ledger.exposures(film.region)
+    assert exposures.frame.tolist() == ["lost"]
+    assert exposures.photons.sum() >= open_s * film.truth.photons_per_second
+    assert exposures.photons_uncertainty.tolist() == exposures.photons.tolist()
 
 
 def test_without_a_guard_bluesky_exposes_again(engine: RunEngine, film: Any) -> None:

@@ -13,6 +13,7 @@ from bluesky import RunEngine
 from bluesky.utils import Msg
 
 from ptycho_plugin.errors import DoseRefusal, InputError, LedgerError, StalledPlanError
+from ptycho_plugin.ledger import Ledger
 from ptycho_plugin.plans import Sample, ptycho_scan
 from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.trajectory import ConcentricRings
@@ -30,6 +31,27 @@ def test_the_budget_is_never_passed_and_the_refusal_names_the_numbers(engine: Ru
     assert spent < film.peak() <= 1.5 * spent
     assert film.received > before
     assert engine.rewindable
+
+
+def test_what_another_session_exposes_during_a_run_is_held_against_the_budget(
+    engine: RunEngine, film: Any
+) -> None:
+    engine(DoseGuard(film.beamline, film.ledger, film.region)(film.careful()))
+    budget = 2.5 * film.peak()
+    film.ledger.samples.set_budget(film.region, film.budget.model_copy(update={"dose": budget}))
+    intend, numbers = film.ledger.intend, iter(range(10))
+
+    def seen(intent: Any, **kwargs: Any) -> int:
+        if next(numbers) == 0:
+            with Ledger(film.ledger._database.path) as another:
+                for uid in ("a", "b", "c"):
+                    another.intend(intent.model_copy(update={"run_uid": uid}))
+        return int(intend(intent, **kwargs))
+
+    film.ledger.intend = seen
+    with pytest.raises(DoseRefusal, match="point 1 would take region 'A'"):
+        engine(DoseGuard(film.beamline, film.ledger, film.region)(film.careful()))
+    assert next(numbers) == 1
 
 
 def test_a_guard_that_went_along_knows_what_one_that_starts_anew_reads(

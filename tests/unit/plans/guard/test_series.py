@@ -409,8 +409,8 @@ def test_a_sample_that_is_mounted_again_keeps_its_regions(
     assert runs(documents) == [("A", 1), ("A", 2), ("B", 1), ("B", 2)], "the half-done repeat stays as it is"
     note = documents.of("start")[-1]["series"]["forecast"]["regions"][0]["note"]
     assert note == "repeat 2 stays as it is: the sample was mounted again since"
-    baseline = documents.events("baseline")[-1]["data"]
-    assert (baseline["coarse_y"], baseline["coarse_x"]) == pytest.approx((5.0, 1.5))
+    setup = documents.events("setup")[-1]["data"]
+    assert (setup["coarse_y"], setup["coarse_x"]) == pytest.approx((5.0, 1.5))
     exposures = film.ledger.exposures_of_run(documents.of("start")[-1]["uid"])
     centre = film.ledger.samples.region("film", "1", "B").centre_um
     np.testing.assert_allclose(exposures.start_um - centre, POINTS, atol=1e-6)
@@ -513,6 +513,45 @@ def test_a_rule_hears_of_every_repeat_in_order_whatever_came_between(
     engine(series(stop_rule=rule))
     assert runs(documents) == [("A", 1), ("B", 1), ("B", 2)], "what it says of repeat 1 is heard later"
     assert [(done.region.name, done.repeat) for done in rule.told] == [("A", 1), ("B", 1), ("B", 2)]
+
+
+def test_a_pause_makes_no_rule_wait_again(engine: RunEngine, film: Any, series: Series) -> None:
+    only_a, waits = MATRIX.model_copy(update={"regions": ("A",), "repeats": 1}), 20
+    engine(series(matrix=only_a))
+
+    def waiting(done: RepeatDone) -> Iterator[Msg]:
+        for _ in range(waits):
+            yield Msg("sleep", None, 0.001, rule=done.repeat)
+        return Verdict(stop=False, reason="")
+
+    given: list[Msg] = []
+
+    def last_wait(message: Msg) -> bool:
+        given.append(message)
+        return message.kwargs.get("rule") == 1 and len([m for m in given if m.kwargs.get("rule")]) == waits
+
+    more = series(matrix=MATRIX.model_copy(update={"regions": ("A",)}), stop_rule=waiting)
+    with pytest.raises(RunEngineInterrupted):
+        interrupted(engine, more, last_wait, end_with("_request_pause_coro"))
+    seen: list[Msg] = []
+    engine.msg_hook = seen.append
+    engine.resume()
+    assert not [message for message in seen if message.kwargs.get("rule") == 1]
+
+
+def test_a_region_that_was_closed_by_hand_while_a_rule_thought_ends_no_series(
+    engine: RunEngine, film: Any, documents: Any, series: Series
+) -> None:
+    def late(done: RepeatDone) -> Iterator[Msg]:
+        yield from bps.null()
+        if done.region.name == "A":
+            film.ledger.scans.close(done.region, "it bubbles")
+        return Verdict(stop=done.region.name == "A", reason="12 % are lost")
+
+    engine(series(stop_rule=late))
+    assert runs(documents) == [("A", 1), ("B", 1), ("B", 2)]
+    assert documents.of("stop")[0]["reason"] == "12 % are lost"
+    assert film.ledger.scans.closed(film.region).reason == "it bubbles"
 
 
 def test_a_stricter_rule_may_close_a_region_before_its_next_repeat(
