@@ -15,6 +15,10 @@ from ptycho_plugin.ledger.rigid import Position, RigidTransform
 from ptycho_plugin.plans.preflight_checks import Finding
 from ptycho_plugin.region_dose import Illumination, RegionDose, budget_material
 
+LAST_EXPOSURE = 0.2
+"""Part of an exposure's dose by which its upper bound may lie above what is expected of it. A scan that is
+planned without this room would be refused at its last points, and the dose of all others be wasted."""
+
 
 @dataclass(frozen=True, slots=True)
 class RegionOnStage:
@@ -53,18 +57,28 @@ class RegionOnStage:
         """Return what a scan's exposures in the region take, or raise `DoseRefusal` if it is too much."""
         budget = self.budget
         peak = self.peak_with(self.within_reach(points_um), photons)
-        if peak > budget.dose:
+        before, after, allowed, kept = (
+            dose / GY_PER_KGY for dose in (self.dose.peak, peak, budget.dose, self.kept_back(photons))
+        )
+        if peak > self.spendable(photons):
             raise DoseRefusal(
-                f"the scan would take {self.region} to {peak / GY_PER_KGY:.4g} kGy, from "
-                f"{self.dose.peak / GY_PER_KGY:.4g} kGy so far, and {budget.dose / GY_PER_KGY:.4g} kGy in "
-                f"{budget.material} are allowed: expose shorter, attenuate, or set another budget"
+                f"the scan would take {self.region} to {after:.4g} kGy, from {before:.4g} kGy so far, and "
+                f"{allowed:.4g} kGy in {budget.material} are allowed, {kept:.2g} of them for what its last "
+                "exposure may exceed: expose shorter, attenuate, or set another budget"
             )
-        before, after, allowed = (dose / GY_PER_KGY for dose in (self.dose.peak, peak, budget.dose))
         sentence = (
             f"it takes {self.region} from {before:.4g} to {after:.4g} kGy, {allowed:.4g} kGy in "
             f"{budget.material} are allowed"
         )
         return Finding("budget", after, "kGy", sentence, allowed, "ok")
+
+    def spendable(self, photons: float) -> float:
+        """Return what of the budget, in Gy, exposures of so many photons may be planned with."""
+        return self.budget.dose - self.kept_back(photons)
+
+    def kept_back(self, photons: float) -> float:
+        """Return what of the budget, in Gy, is kept for the upper bound of the last exposure."""
+        return LAST_EXPOSURE * self.dose.of_one(photons)
 
     def peak_with(self, points_um: NDArray[np.float64], photons: float) -> float:
         """Return the largest dose, in Gy, with so many photons more at each stage position (point, 2)."""

@@ -36,7 +36,7 @@ class RegionForecast:
     dose_before, dose_after : float
         Largest dose at any point, in Gy.
     fit : int
-        How many of these repeats fit the budget.
+        How many of these repeats fit the budget, the last exposure at its upper bound.
     seconds : float
         Of its exposures, readouts and moves of the piezo stage.
     note : str
@@ -108,8 +108,8 @@ class SeriesForecast:
         others = f" (and {len(over) - 1} more of the regions)" if len(over) > 1 else ""
         raise DoseRefusal(
             f"the series would take {worst.region}{others} to {after} in {worst.repeats} repeats, from "
-            f"{before} so far, and {budget} in {worst.budget.material} are allowed: {fit}; make "
-            "fewer repeats, expose shorter, attenuate, or set another budget"
+            f"{before} so far, and {budget} in {worst.budget.material} are allowed, with room for what the last "
+            f"exposure may exceed: {fit}; make fewer repeats, expose shorter, attenuate, or set another budget"
         )
 
     def to_metadata(self) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def _region_forecast(
 
     repeats, peak = len(work.repeats), peak_after(len(work.repeats))
     fit, peak_of_fit = repeats, peak
-    while fit and peak_of_fit > work.budget.dose:
+    while fit and peak_of_fit > so_far.spendable(photons):
         fit -= 1
         peak_of_fit = peak_after(fit)
     return RegionForecast(

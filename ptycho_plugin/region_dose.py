@@ -109,6 +109,10 @@ class RegionDose:
         """The map in Gy, (row, column), on `grid`, from the region's centre."""
         return self._dose.copy()
 
+    def of_one(self, photons: float) -> float:
+        """Return the largest dose of one exposure, in Gy."""
+        return photons * float(self._one_photon.max())
+
     def fluence(self, exposures: Exposures) -> NDArray[np.float64]:
         """Return the photons per m2 that some exposures brought to each pixel of the grid."""
         if not len(exposures):

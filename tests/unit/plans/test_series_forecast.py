@@ -103,8 +103,10 @@ def test_what_a_neighbour_will_leave_in_a_region_counts(beamline: Beamline, ledg
 def test_a_refusal_says_how_many_repeats_fit(beamline: Beamline, ledger: Ledger) -> None:
     matrix = RegionMatrix(areas=("1",), regions=("A",), reach_um=2.0)
     single = expected(beamline, ledger, matrix.model_copy(update={"repeats": 1}), LINE).regions[0].dose_after
-    expected(beamline, ledger, matrix, LINE, dose=5.001 * single).raise_refusal()
-    found = expected(beamline, ledger, matrix, LINE, dose=4.999 * single)
+    expected(beamline, ledger, matrix, LINE, dose=5.25 * single).raise_refusal()
+    found = expected(
+        beamline, ledger, matrix, LINE, dose=5.001 * single
+    )  # no room for the last exposure's bound
     assert found.regions[0].fit == 4
     with pytest.raises(
         DoseRefusal, match=r"in 5 repeats, from 0 Gy so far, .* 4 of them would fit; make fewer"

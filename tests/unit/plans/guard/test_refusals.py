@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -306,3 +307,28 @@ def test_a_region_without_a_budget_forbids_nothing_to_others(
     )
     engine(DoseGuard(film.beamline, film.ledger, film.region)(film.careful()))
     film.assert_complete(documents)
+
+
+@pytest.mark.parametrize(("part", "points"), [(1.0001, 0), (1.2, 3)])
+def test_a_scan_is_begun_only_if_its_last_exposure_will_be_admitted(
+    part: float, points: int, engine: RunEngine, film: Any
+) -> None:
+    """Each is admitted by its upper bound, so that what is expected of all is not enough of a budget."""
+    where = np.array(film.points)
+    guard = DoseGuard(film.beamline, film.ledger, film.region, repeat=1)
+    account = guard._account
+    account.update()
+    expected = film.truth.photons_per_second * film.exposure_s
+    coarse_um = np.array(film.beamline.place_um("sample"))
+    peak = account._region.peak_with(where + coarse_um, 1.01 * expected)  # with the closing shutter's
+    film.ledger.samples.set_budget(film.region, film.budget.model_copy(update={"dose": part * peak}))
+
+    def scan() -> Iterator[Msg]:
+        yield from guard.check_scan(where, film.exposure_s)
+        yield from guard(film.careful())
+
+    with (
+        nullcontext() if points else pytest.raises(DoseRefusal, match="for what its last exposure may exceed")
+    ):
+        engine(scan())
+    assert len(film.assert_told()) == points
