@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, get_args
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.dose import ELECTRON_RANGE
-from ptycho_plugin.errors import DoseRefusal, StalledPlanError
+from ptycho_plugin.errors import DoseRefusal, InputError, StalledPlanError
 from ptycho_plugin.flux import FluxCalibration
 from ptycho_plugin.ledger import Ledger, Region
 from ptycho_plugin.ledger.records import Kind
@@ -80,8 +80,8 @@ class DoseGuard:
     Raises
     ------
     InputError
-        At construction, if there is no such probe, and no zone plate to model one from; from the plan, if
-        the flux monitor is not calibrated for this energy and gain.
+        At construction, if kind or repeat cannot be, or there is no such probe, and no zone plate to model
+        one from; from the plan, if the flux monitor is not calibrated for this energy and gain.
     DoseRefusal
         From the plan, before the shutter opens: it names the region and the numbers.
     LedgerError
@@ -102,6 +102,10 @@ class DoseGuard:
         electron_range: float = ELECTRON_RANGE,
         patience_s: float = PATIENCE_S,
     ) -> None:
+        if kind not in get_args(Kind):
+            raise InputError(f"kind = {kind!r} is none: exposures are of kind {' or '.join(get_args(Kind))}")
+        if repeat is not None and repeat < 1:
+            raise InputError(f"repeat = {repeat} cannot be: the first one is 1")
         if probe is None or isinstance(probe, str):
             probe = illumination(beamline, probe_source(beamline, probe))
         self.kind = kind

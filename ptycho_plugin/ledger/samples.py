@@ -68,14 +68,27 @@ class Samples:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def mount(self, sample: str) -> Mounting:
-        """Say that a sample was put on the stage, or that the stage has lost its zero.
+    def mount(self, sample: str, *, again: bool = False) -> Mounting:
+        """Say that a sample was put on the stage.
 
         The first time, stage coordinates become the sample's. Later, where it lies is unknown until
         `find_marks`; its regions keep their places in sample coordinates.
+
+        Parameters
+        ----------
+        sample : str
+        again : bool
+            It was taken out and put back, or the stage has lost its zero. Without it, a sample that is
+            mounted is refused: what is said by mistake could not be taken back.
         """
         with self._database.transaction() as connection:
             first = not connection.execute("SELECT 1 FROM mountings WHERE sample = ?", (sample,)).fetchone()
+            if not (first or again):
+                mounted = current_mounting(connection, sample).mounted
+                raise LedgerError(
+                    f"'{sample}' is mounted since {mounted:%Y-%m-%d %H:%M} UTC: if it was taken out and put back, "
+                    "say so by again=True, and then find its marks"
+                )
             key = insert(connection, "mountings", {"sample": sample, "mounted_utc": utc()})
             if first:
                 _locate(connection, key, RigidTransform(), 0.0)
@@ -189,6 +202,8 @@ class Samples:
 
     def set_budget(self, region: Region, budget: Budget) -> None:
         """Set the dose that a region may take; the ledger keeps the earlier ones."""
+        if not isinstance(budget, Budget):
+            raise LedgerError(f"{budget!r} is no budget: give Budget(dose=..., material=..., formula=...)")
         with self._database.transaction() as connection:
             if _budget(connection, region) == budget:
                 return

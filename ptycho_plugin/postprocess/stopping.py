@@ -84,7 +84,7 @@ class ResolutionReached(CheckedModel):
     that they have in common correlate as if they were sample.
     """
 
-    resolution: Annotated[float, Field(gt=0, json_schema_extra={"units": "m"})]
+    resolution: Annotated[float, Field(gt=0, lt=1e-5, json_schema_extra={"units": "m"})]
     """Half period, in metres."""
     criterion: Literal["frc_05", "half_bit"] = "frc_05"
     """Where the correlation with the truth falls below 0.5, or below the root of the half-bit threshold."""

@@ -20,7 +20,7 @@ def samples(ledger, region):
 
 
 def test_a_region_is_found_again_where_it_lies_now(samples, region):
-    samples.mount("film")
+    samples.mount("film", again=True)
     mounting = samples.find_marks("film", {name: TURNED_MARKS[name] for name in ("corner", "cross")})
     assert mounting.transform.angle == pytest.approx(0.05)
     assert mounting.residual_um < 1e-6
@@ -31,7 +31,7 @@ def test_a_region_is_found_again_where_it_lies_now(samples, region):
 
 def test_exposures_before_and_after_are_on_the_same_axes(ledger, samples, region, intent, delivered):
     ledger.confirm(ledger.intend(intent(0, start_um=(101, 202))), delivered())
-    samples.mount("film")
+    samples.mount("film", again=True)
     samples.find_marks("film", TURNED_MARKS)
     now = TURNED.to_stage((101, 202))
     ledger.confirm(ledger.intend(intent(1, start_um=now)), delivered())
@@ -41,7 +41,7 @@ def test_exposures_before_and_after_are_on_the_same_axes(ledger, samples, region
 def test_until_its_marks_are_found_nothing_is_meant_for_a_region_and_nothing_is_forgotten(
     ledger, samples, region, intent, delivered
 ):
-    samples.mount("film")
+    samples.mount("film", again=True)
     for refused in (
         lambda: ledger.intend(intent()),
         lambda: samples.stage_position(region),
@@ -61,7 +61,7 @@ def test_until_its_marks_are_found_nothing_is_meant_for_a_region_and_nothing_is_
 
 
 def test_marks_that_do_not_fit_are_refused_and_change_nothing(samples):
-    samples.mount("film")
+    samples.mount("film", again=True)
     swapped = {"corner": TURNED_MARKS["cross"], "cross": TURNED_MARKS["hole"]}
     mirrored = {name: (-row, column) for name, (row, column) in TURNED_MARKS.items()}
     for wrong in (swapped, mirrored):
@@ -73,9 +73,9 @@ def test_marks_that_do_not_fit_are_refused_and_change_nothing(samples):
 
 
 def test_a_mark_found_later_locates_the_sample_the_next_time(samples):
-    samples.mount("film")
+    samples.mount("film", again=True)
     samples.find_marks("film", {**TURNED_MARKS, "edge": TURNED.to_stage((50, 50))})
-    samples.mount("film")
+    samples.mount("film", again=True)
     again = samples.find_marks("film", {"corner": (0, 0), "edge": (50, 50)})
     assert again.transform.angle == pytest.approx(0, abs=1e-9)
 
@@ -136,3 +136,14 @@ def test_a_budget_that_holds_already_is_not_set_again(samples, region):
         samples.set_budget(region, budget)
     with samples._database.snapshot() as connection:
         assert len(connection.execute("SELECT * FROM budgets").fetchall()) == 1
+
+
+def test_what_is_mounted_is_not_mounted_by_mistake(samples, region):
+    with pytest.raises(LedgerError, match=r"'film' is mounted since .* UTC: .*again=True"):
+        samples.mount("film")
+    assert samples.region_at("film", (100, 200)) == region
+
+
+def test_a_number_is_no_budget(samples, region):
+    with pytest.raises(LedgerError, match=r"50000.0 is no budget: give Budget\("):
+        samples.set_budget(region, 50e3)

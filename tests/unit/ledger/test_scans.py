@@ -120,7 +120,7 @@ def test_another_scan_is_no_continuation_and_the_difference_is_named(ledger, reg
 def test_a_sample_that_was_mounted_again_begins_another_repeat(ledger, region, run):
     ledger.samples.find_marks("film", {"a": (0, 0), "b": (100, 0)})
     ledger.scans.begin(run())
-    ledger.samples.mount("film")
+    ledger.samples.mount("film", again=True)
     ledger.samples.find_marks("film", {"a": (1, 0), "b": (101, 0)})
     with pytest.raises(LedgerError, match="cannot go on: its sample has been mounted again"):
         ledger.scans.progress(region, 1, scan=SCAN)

@@ -34,7 +34,7 @@ RINGS = ConcentricRings(radial_step_um=0.25, height_um=1.5, width_um=1.5)
 QUICK = ReconstructionOptions(
     difference_map_iterations=0, least_squares_iterations=15, maximum_likelihood_iterations=5
 )
-EASY = StopCriteria(damage=None, resolution=ResolutionReached(resolution=1.0))
+EASY = StopCriteria(damage=None, resolution=ResolutionReached(resolution=9e-6))
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def test_a_surer_watch_waits_longer(dying_film):
 
 
 @pytest.mark.parametrize(
-    "judge", [DamageWatch().judge, lambda s: ResolutionReached(resolution=1).judge(s, 1)]
+    "judge", [DamageWatch().judge, lambda s: ResolutionReached(resolution=9e-6).judge(s, 1)]
 )
 def test_nothing_is_told_of_one_repeat(dying_film, judge):
     verdict = judge(dying_film(0).series(1))
@@ -124,7 +124,7 @@ def test_it_stops_where_the_resolution_is_reached(dying_film):
 
 def test_two_criteria_stop_for_either(dying_film):
     dying, enduring = dying_film(0, 10.0, 0.2).series(3), dying_film(0, UNHURT, 0.2).series(3)
-    easy, hard = ResolutionReached(resolution=1.0), ResolutionReached(resolution=1e-12)
+    easy, hard = ResolutionReached(resolution=9e-6), ResolutionReached(resolution=1e-12)
     both = StopCriteria(resolution=hard).judge(dying, PIXEL)
     assert both.stop
     assert "of the phase contrast" in both.reason
@@ -176,6 +176,11 @@ def test_what_repeats_share_flatters_them(dying_film):
         return predicted_correlation(series).half_period(0.5, PIXEL) / true_resolution(series, film)
 
     assert flattery(turned=False) < 0.95 < flattery(turned=True)
+
+
+def test_a_resolution_in_nanometres_is_refused():
+    with pytest.raises(InputError, match="resolution = 30"):
+        ResolutionReached(resolution=30)
 
 
 @pytest.mark.parametrize("changes", [{"threshold": 0.0}, {"threshold": 1.0}, {"confidence": 0.3}])

@@ -332,3 +332,11 @@ def test_a_scan_is_begun_only_if_its_last_exposure_will_be_admitted(
     ):
         engine(scan())
     assert len(film.assert_told()) == points
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({"kind": "aligment"}, "scan or alignment"), ({"repeat": 0}, "the first one is 1")]
+)
+def test_a_guard_that_cannot_be_is_refused(options: Any, said: str, film: Any) -> None:
+    with pytest.raises(InputError, match=said):
+        DoseGuard(film.beamline, film.ledger, film.region, **options)

@@ -403,7 +403,7 @@ def test_a_sample_that_is_mounted_again_keeps_its_regions(
     film.ledger.samples.find_marks("film", {"left": (0, 0), "right": (0, 1000)})
     with pytest.raises(RunEngineInterrupted):
         interrupted(engine, series(), exposing(film, 4), end_with("_stop_coro"))
-    film.ledger.samples.mount("film")
+    film.ledger.samples.mount("film", again=True)
     film.ledger.samples.find_marks("film", {"left": (2.0, 1.0), "right": (2.0, 1001.0)})
     engine(series())
     assert runs(documents) == [("A", 1), ("A", 2), ("B", 1), ("B", 2)], "the half-done repeat stays as it is"
