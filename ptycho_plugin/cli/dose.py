@@ -100,6 +100,8 @@ def write_map(
     kind = output.suffix.lower()
     if kind not in PICTURE + FILE:
         raise InputError(f"{output} is neither a picture nor a file of arrays: name it .png or .h5")
+    if output.resolve() == ledger.resolve():
+        raise InputError(f"{output} is the ledger itself: name another output")
     check_writable(output)
     with (
         open_illumination(tiled, probe, position_sign) as illumination_of,

@@ -186,3 +186,15 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(ptycho, ledger_file, tmp_p
     assert message.format(tmp=tmp_path) in stderr
     assert len(stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == [ledger_file]
+
+
+def test_a_map_never_takes_the_place_of_its_ledger(ptycho, ledger_file):
+    path = ledger_file.rename(ledger_file.with_suffix(".h5"))
+    path.chmod(0o644)
+    before = path.read_bytes()
+    for output in (path, path.parent / "." / path.name):
+        status, stdout, stderr = ptycho("dose", "map", path, "film", "1", "A", "-o", output)
+        assert (status, stdout) == (2, "")
+        assert "is the ledger itself" in stderr
+    assert path.read_bytes() == before
+    path.rename(ledger_file)
