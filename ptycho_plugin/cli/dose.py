@@ -170,7 +170,7 @@ def print_report(
     from ptycho_plugin.dose_query import dose_so_far
     from ptycho_plugin.geometry import M_PER_UM
     from ptycho_plugin.ledger import Ledger
-    from ptycho_plugin.view.dose_report import dose_paragraph
+    from ptycho_plugin.view.dose_report import dose_paragraph, unexposed
 
     reach = electron_range_of(electron_range_um)
     main, *more = [material_of(said) for said in materials] if materials else [None]
@@ -181,7 +181,11 @@ def print_report(
         Ledger(ledger, read_only=True) as opened,
     ):
         for place in chosen_regions(opened, sample, area, region):
-            light = illumination_of(opened.exposures(place))
+            exposures = opened.exposures(place)
+            if (exposures.status == "withdrawn").all():
+                paragraphs.append(unexposed(place))
+                continue
+            light = illumination_of(exposures)
             found = dose_so_far(
                 opened, place, light, material=main, thickness=thickness, electron_range=reach
             )
