@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,7 +66,7 @@ def show_status(
     if as_json:
         print(json.dumps({"ledger": str(ledger), "rows": rows}))
     else:
-        _print_table(rows)
+        _print_table(rows, samples)
 
 
 @dose.command("map")
@@ -259,21 +259,22 @@ def _kilogray(dose: float) -> float:
     return round(dose / GY_PER_KGY, 4)
 
 
-def _print_table(rows: list[Row]) -> None:
+def _print_table(rows: list[Row], samples: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("sample", "area", "region", box=None, padding=(0, 2, 0, 0), header_style="bold underline")
     for name in ("expo-\nsures", "uncer-\ntain", "photons", "peak\n(kGy)", "budget\n(kGy)", "left\n(kGy)"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("material")
+    table.add_column("mate-\nrial")
     for row in rows:
         if row["region"]:
             over, doubtful = row.get("remaining_kGy", 0) < 0, row["uncertain"]
             table.add_row(*_cells(row), style="bold red" if over else "yellow" if doubtful else "none")
     console = Console(highlight=False)
-    console.print(table)
-    for note in _notes(rows):
+    if table.row_count:
+        console.print(table)
+    for note in _notes(rows, samples):
         console.print(note, soft_wrap=True)
 
 
@@ -287,8 +288,12 @@ def _cells(row: Row) -> Iterator[str]:
         yield from ("", "none", "", "")
 
 
-def _notes(rows: list[Row]) -> Iterator[str]:
-    """Yield what the figures rest on."""
+def _notes(rows: list[Row], samples: Sequence[str]) -> Iterator[str]:
+    """Yield what the figures rest on, and what there is none of."""
+    if not samples:
+        yield "No sample has been mounted yet."
+    told = {row["sample"] for row in rows}
+    yield from (f"'{name}' has no region and no exposure yet." for name in samples if name not in told)
     for source in dict.fromkeys(row["illumination"] for row in rows if "illumination" in row):
         yield f"Illumination: {source}."
     for row in rows:

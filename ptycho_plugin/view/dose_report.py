@@ -64,8 +64,8 @@ def _exposed(found: DoseSoFar) -> Iterator[str]:
     )
     energies = np.unique(done.energy_eV).tolist()
     yield (
-        f"It received {_power(photons.number, photons.sigma)} photons of {_kiloelectronvolts(energies)}, counted by "
-        f"{monitors}, which had been calibrated against the detector in the empty beam at "
+        f"It received {_power(photons.number, photons.sigma)} photons of {_kiloelectronvolts(energies)}, "
+        f"counted by {monitors}, which had been calibrated against the detector in the empty beam at "
         f"{'this energy' if len(energies) == 1 else 'these energies'} "
         f"({_calibrations(done)})."
     )
@@ -111,7 +111,9 @@ def _doses(found: DoseSoFar) -> Iterator[str]:
         )
     yield f"{sentence}."
     if len(found.confirmed):
-        yield "These uncertainties are the photons', one standard deviation; the coefficient's is not included."
+        yield (
+            "These uncertainties are the photons', one standard deviation; the coefficient's is not included."
+        )
 
 
 def _peak_and_mean(found: DoseSoFar, factor: float) -> str:
@@ -154,8 +156,8 @@ def _doubts(found: DoseSoFar) -> Iterator[str]:
         yield "Every exposure was confirmed."
     if unplaced:
         yield (
-            f"Not counted: {_number(unplaced, more=True)} of the sample that may lie here, made since it was mounted "
-            "again and before its marks were found."
+            f"Not counted: {_number(unplaced, more=True)} of the sample that may lie here, made since it "
+            "was mounted again and before its marks were found."
         )
 
 

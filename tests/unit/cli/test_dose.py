@@ -170,6 +170,14 @@ def test_a_report_of_what_nobody_confirmed_says_of_which_region_it_is(ptycho, ba
     assert "Nobody has confirmed 1 exposure that began" in stdout
 
 
+def test_status_says_what_there_is_nothing_of(ptycho, bare_ledger, tmp_path):
+    stdout = ptycho("dose", "status", bare_ledger)[1]
+    assert "'new' has no region and no exposure yet." in stdout
+    assert "'film' has no" not in stdout
+    Ledger(tmp_path / "empty.sqlite", new=True).close()
+    assert ptycho("dose", "status", tmp_path / "empty.sqlite")[1] == "No sample has been mounted yet.\n"
+
+
 def test_a_region_that_was_never_exposed_needs_no_material(ptycho, bare_ledger):
     status, stdout, _ = ptycho("dose", "report", bare_ledger, "other")
     assert (status, stdout) == (0, "Region 'C' in area '1' of 'other' has not been exposed.\n")
@@ -194,6 +202,7 @@ def test_the_report_of_a_sample_has_a_paragraph_for_each_region(ptycho, ledger_f
         (["map", "{ledger}", "film", "1", "A", "-o", "{ledger}/x/map.png"], "there is no folder"),
         (["report", "{ledger}", "film", "2"], "'film' has no regions in an area '2', it has some in: 1"),
         (["report", "{ledger}", "film", "1", "A", "--material", "PMMA"], "give name, formula and g/cm3"),
+        (["report", "{ledger}", "film", "1", "A", "--material", ":C5H8O2:1"], "give name, formula and g"),
         (
             ["report", "{ledger}", "film", "1", "A", "--material", "PMMA:C5H8O2:0"],
             "must be a positive number",
