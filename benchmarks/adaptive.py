@@ -133,6 +133,8 @@ def _of_faint(seeds: int, wanted: float) -> Iterator[Figure]:
     chosen = [stops[i] for i in looked_at]
     yield Figure("faint_reached_at_2_or_3", len(chosen), "20", f"of {seeds} films, {wanted * 1e9:g} nm")
     yield from _counted(chosen, "faint")
+    if not chosen:
+        return
     spent = mean(min(stop.after, FIXED) for stop in chosen) / FIXED
     yield Figure("faint_dose_spent", round(spent, 3), "0.6", f"of {FIXED} repeats, on average")
     saved = mean(1 - min(joints[i], FIXED) / min(stops[i].due, FIXED) for i in looked_at)

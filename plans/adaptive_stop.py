@@ -9,13 +9,15 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import IO, Any, cast
+from typing import IO, Annotated, Any, cast
 
 import bluesky.plan_stubs as bps
 from bluesky.utils import MsgGenerator
+from pydantic import Field
 
 from ptycho_plugin.errors import ReconstructionError
 from ptycho_plugin.live.judge import RECIPE, MeasuredRepeat, Question
+from ptycho_plugin.plans.arguments import Number, checked
 from ptycho_plugin.plans.stop_rule import RepeatDone
 from ptycho_plugin.plans.stubs import POLL_S
 from ptycho_plugin.postprocess.stopping import StopCriteria, Verdict
@@ -45,8 +47,14 @@ class AdaptiveStop:
     patience_s : float
         How long a verdict may take. After that, and where no repeat can be judged, the series says so and
         goes on without.
+
+    Raises
+    ------
+    InputError
+        For an argument that cannot be used.
     """
 
+    @checked
     def __init__(
         self,
         tiled_uri: str,
@@ -56,7 +64,7 @@ class AdaptiveStop:
         criteria: StopCriteria = StopCriteria(),  # noqa: B008  frozen
         recipe: ReconstructionOptions = RECIPE,
         api_key: str | None = None,
-        patience_s: float = PATIENCE_S,
+        patience_s: Annotated[Number, Field(gt=0, json_schema_extra={"units": "s"})] = PATIENCE_S,
     ) -> None:
         address, key = split_key(tiled_uri)
         module = ["-m", "ptycho_plugin.live.judge"]
@@ -84,6 +92,11 @@ class AdaptiveStop:
             dose_after=done.dose_after,
             photons=done.photons,
         )
+        if not known[done.repeat].run.is_dir():
+            raise ReconstructionError(
+                f"run {done.run_uids[-1]} has no spool in {self._spool}: subscribe a LiveReconstruction with "
+                "this spool, as nothing else keeps what is to be judged"
+            )
         repeats = tuple(known[number] for number in sorted(known) if number <= done.repeat)
         question = Question(repeats=repeats, criteria=self._criteria, recipe=self._recipe)
         log = repeats[-1].run / LOG_NAME

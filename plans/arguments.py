@@ -34,6 +34,8 @@ SeveralFrames = Annotated[int, Field(strict=True, ge=2, description="Frames to t
 def checked(plan: Callable[P, R]) -> Callable[P, R]:
     """Decorate a plan so that a bad argument is refused when the plan is called, not when it runs.
 
+    Or the ``__init__`` of what a plan is given.
+
     Raises
     ------
     InputError
@@ -46,6 +48,7 @@ def checked(plan: Callable[P, R]) -> Callable[P, R]:
         try:
             return validated(*args, **kwargs)
         except ValidationError as error:
-            raise InputError(refusal(plan.__name__, error, signature(plan).parameters)) from None
+            name = plan.__qualname__.removesuffix(".__init__")
+            raise InputError(refusal(name, error, signature(plan).parameters)) from None
 
     return call

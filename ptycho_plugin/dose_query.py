@@ -70,8 +70,19 @@ class DoseSoFar:
 
     @property
     def through_thickness(self) -> float | None:
-        """The mean through the thickness over the dose at the surface; None where it is not stated."""
-        return None if self.model.thickness is None else self.model.mean_to_surface
+        """The mean through the thickness over the dose at the surface; None where it is not stated.
+
+        Of exposures of several energies, which go to different depths, it is that of their energy in all.
+        """
+        if self.model.thickness is None:
+            return None
+        energies, which = np.unique(self.exposures.energy_eV, return_inverse=True)
+        models = [self.model.model_copy(update={"energy_eV": energy}) for energy in energies.tolist()]
+        photons = np.bincount(which, self.exposures.photons, len(energies))
+        left = photons * [model.gray_per_fluence for model in models]
+        if not left.sum() > 0:
+            return self.model.mean_to_surface
+        return float(np.average([model.mean_to_surface for model in models], weights=left))
 
     @property
     def field_um(self) -> tuple[float, float]:

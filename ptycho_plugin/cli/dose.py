@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,7 +66,7 @@ def show_status(
     if as_json:
         print(json.dumps({"ledger": str(ledger), "rows": rows}))
     else:
-        _print_table(rows)
+        _print_table(rows, samples)
 
 
 @dose.command("map")
@@ -100,6 +100,8 @@ def write_map(
     kind = output.suffix.lower()
     if kind not in PICTURE + FILE:
         raise InputError(f"{output} is neither a picture nor a file of arrays: name it .png or .h5")
+    if output.resolve() == ledger.resolve():
+        raise InputError(f"{output} is the ledger itself: name another output")
     check_writable(output)
     with (
         open_illumination(tiled, probe, position_sign) as illumination_of,
@@ -168,7 +170,7 @@ def print_report(
     from ptycho_plugin.dose_query import dose_so_far
     from ptycho_plugin.geometry import M_PER_UM
     from ptycho_plugin.ledger import Ledger
-    from ptycho_plugin.view.dose_report import dose_paragraph
+    from ptycho_plugin.view.dose_report import dose_paragraph, unexposed
 
     reach = electron_range_of(electron_range_um)
     main, *more = [material_of(said) for said in materials] if materials else [None]
@@ -179,7 +181,11 @@ def print_report(
         Ledger(ledger, read_only=True) as opened,
     ):
         for place in chosen_regions(opened, sample, area, region):
-            light = illumination_of(opened.exposures(place))
+            exposures = opened.exposures(place)
+            if (exposures.status == "withdrawn").all():
+                paragraphs.append(unexposed(place))
+                continue
+            light = illumination_of(exposures)
             found = dose_so_far(
                 opened, place, light, material=main, thickness=thickness, electron_range=reach
             )
@@ -253,21 +259,22 @@ def _kilogray(dose: float) -> float:
     return round(dose / GY_PER_KGY, 4)
 
 
-def _print_table(rows: list[Row]) -> None:
+def _print_table(rows: list[Row], samples: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("sample", "area", "region", box=None, padding=(0, 2, 0, 0), header_style="bold underline")
     for name in ("expo-\nsures", "uncer-\ntain", "photons", "peak\n(kGy)", "budget\n(kGy)", "left\n(kGy)"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("material")
+    table.add_column("mate-\nrial")
     for row in rows:
         if row["region"]:
             over, doubtful = row.get("remaining_kGy", 0) < 0, row["uncertain"]
             table.add_row(*_cells(row), style="bold red" if over else "yellow" if doubtful else "none")
     console = Console(highlight=False)
-    console.print(table)
-    for note in _notes(rows):
+    if table.row_count:
+        console.print(table)
+    for note in _notes(rows, samples):
         console.print(note, soft_wrap=True)
 
 
@@ -281,8 +288,12 @@ def _cells(row: Row) -> Iterator[str]:
         yield from ("", "none", "", "")
 
 
-def _notes(rows: list[Row]) -> Iterator[str]:
-    """Yield what the figures rest on."""
+def _notes(rows: list[Row], samples: Sequence[str]) -> Iterator[str]:
+    """Yield what the figures rest on, and what there is none of."""
+    if not samples:
+        yield "No sample has been mounted yet."
+    told = {row["sample"] for row in rows}
+    yield from (f"'{name}' has no region and no exposure yet." for name in samples if name not in told)
     for source in dict.fromkeys(row["illumination"] for row in rows if "illumination" in row):
         yield f"Illumination: {source}."
     for row in rows:

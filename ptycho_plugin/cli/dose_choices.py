@@ -118,17 +118,21 @@ def material_of(said: str) -> Material:
     Raises
     ------
     InputError
-        If it does not, or its density is not positive.
+        If it does not, a name is empty, or its density is not positive.
     """
     from ptycho_plugin.materials import G_PER_CM3, Material
 
     name, _, rest = said.partition(":")
     formula, _, density = rest.rpartition(":")
+    reason: Exception | str = "give name, formula and g/cm3"
     try:
-        return Material(name, formula, float(density) / G_PER_CM3)
-    except ValueError as error:
-        reason = error if isinstance(error, InputError) else "give name, formula and g/cm3"
-        raise InputError(f"--material {said}: {reason}, as in PMMA:C5H8O2:1.188") from None
+        if name and formula:
+            return Material(name, formula, float(density) / G_PER_CM3)
+    except InputError as error:
+        reason = error
+    except ValueError:
+        pass
+    raise InputError(f"--material {said}: {reason}, as in PMMA:C5H8O2:1.188")
 
 
 def electron_range_of(electron_range_um: float | None) -> float:

@@ -13,6 +13,7 @@ import logging
 import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,8 +45,7 @@ from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 logger = logging.getLogger(__name__)
 
-MAP_NAME = "repeat.h5"
-"""In the spool folder of a repeat's last run."""
+RECIPE_DIGITS = 16
 WELL_LIT = 0.75
 """Part of a scan's shorter side that is looked at: beyond, the illumination is thin."""
 RECIPE = ReconstructionOptions(
@@ -96,11 +96,16 @@ def judge(question: Question, data: Path, client: Any) -> Verdict:
     """
     series = RepeatSeries()
     for measured in question.repeats:
-        kept = measured.run / MAP_NAME
+        kept = kept_map(measured.run, question.recipe)
         if not kept.exists():
             write_repeat(kept, _reconstructed(measured, series, question.recipe, data, client))
         series.add(read_repeat(kept))
     return question.criteria.judge(series, _scan(question.repeats[0].run).geometry.object_pixel)
+
+
+def kept_map(run: Path, recipe: ReconstructionOptions) -> Path:
+    """Return where a repeat's map is kept, in the spool folder of its last run: one for each recipe."""
+    return run / f"repeat-{sha256(recipe.model_dump_json().encode()).hexdigest()[:RECIPE_DIGITS]}.h5"
 
 
 def _reconstructed(

@@ -213,5 +213,5 @@ def _high_angle_loss(series: RepeatSeries) -> str:
     if first is None or last is None or first.value == 0:
         return ""
     ratio = last.value / first.value
-    sigma = ratio * np.hypot(first.sigma / first.value, last.sigma / max(last.value, last.sigma))
+    sigma = hypot(last.sigma, ratio * first.sigma) / first.value
     return f", {100 * (1 - ratio):.1f} +- {100 * sigma:.1f} % of the high-angle signal since the first repeat"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
-from typing import Literal
+from math import ceil, inf
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -79,7 +79,14 @@ class StxmMap:
         Dark-field counts after the transformation of Anscombe, Biometrika 35, 246 (1948), with which
         Poisson noise has a standard deviation of one. Absorption: -ln(transmission), whose standard
         deviation is that of the counts over their number.
+
+        Raises
+        ------
+        InputError
+            For another one.
         """
+        if of not in get_args(Contrast):
+            raise InputError(f"contrast '{of}' is not known: give one of {', '.join(get_args(Contrast))}")
         if of == "dark_field":
             return np.asarray(2 * np.sqrt(self.dark / self.flux + 3 / 8))
         return np.asarray(-np.log(np.maximum(self.transmission, 1e-6)) * np.sqrt(np.median(self.bright)))
@@ -202,8 +209,14 @@ def find_regions(
     Raises
     ------
     InputError
-        If there are fewer such places, or material cannot be told.
+        If there are fewer such places, material cannot be told, or a number or contrast cannot be.
     """
+    apart_um = 2 * size_um if spacing_um is None else spacing_um
+    if not (number >= 1 and 0 < size_um < inf and 0 < apart_um < inf):
+        raise InputError(
+            f"{number} places of {size_um:g} x {size_um:g} um, {apart_um:g} um apart, cannot be: "
+            "give numbers > 0"
+        )
     half = ceil(size_um / 2 / stxm.step_um)
     side = 2 * half + 1
     found = material(stxm, contrast)
@@ -214,7 +227,6 @@ def find_regions(
     places = stxm.stage_um[half:-half, half:-half]
     free = filled >= FILLED
     chosen: list[Position] = []
-    apart_um = 2 * size_um if spacing_um is None else spacing_um
     while len(chosen) < number and free.any():
         best = np.unravel_index(np.argmax(np.where(free, most, -np.inf)), free.shape)
         chosen.append((float(places[best][0]), float(places[best][1])))

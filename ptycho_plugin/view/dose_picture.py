@@ -40,6 +40,7 @@ def figure_of_dose(dose: DoseMap, title: str = "") -> Figure:
         dose.dose / GY_PER_KGY,
         cmap=COLOURS,
         vmin=0.0,
+        vmax=dose.dose.max() / GY_PER_KGY or 1.0,  # of nothing, any scale will do that begins at 0
         interpolation="none",
         extent=(left, left + columns * pixel_um, top + rows * pixel_um, top),
     )
@@ -51,7 +52,11 @@ def figure_of_dose(dose: DoseMap, title: str = "") -> Figure:
     row, column = dose.points.T / M_PER_UM
     axes.plot(column, row, ".", markersize=3, color=POINTS, markeredgewidth=0, label=_points(len(row)))
     axes.legend(loc="upper right", fontsize="small", labelcolor="white", facecolor="0.2", framealpha=0.6)
-    axes.set(xlabel="column on the sample (µm)", ylabel="row on the sample (µm)", title=_said(dose))
+    axes.set(
+        xlabel="column from the region's centre (µm)",
+        ylabel="row from the region's centre (µm)",
+        title=_said(dose),
+    )
     figure.suptitle(title)
     return figure
 

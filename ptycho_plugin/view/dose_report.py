@@ -11,7 +11,7 @@ import numpy as np
 from ptycho_plugin.dose import GY_PER_KGY
 from ptycho_plugin.dose_query import DoseSoFar, counted_photons
 from ptycho_plugin.geometry import M_PER_UM
-from ptycho_plugin.ledger import Exposures
+from ptycho_plugin.ledger import Exposures, Region
 
 TABLES = "Elam, Ravel and Sieber, Radiat. Phys. Chem. 63, 121 (2002)"
 """Where xraydb's mass photoabsorption coefficients are from."""
@@ -33,7 +33,7 @@ def dose_paragraph(found: DoseSoFar, others: Sequence[DoseSoFar] = ()) -> str:
         The same in more materials.
     """
     if not len(found.exposures):
-        return f"{_capital(found)} has not been exposed."
+        return unexposed(found.region)
     return " ".join(
         [
             *_exposed(found),
@@ -46,19 +46,27 @@ def dose_paragraph(found: DoseSoFar, others: Sequence[DoseSoFar] = ()) -> str:
     )
 
 
+def unexposed(region: Region) -> str:
+    """Return what a paper says of a region that took no photon."""
+    return f"{_capital(region)} has not been exposed."
+
+
 def _exposed(found: DoseSoFar) -> Iterator[str]:
     done = found.confirmed
     if not len(done):
+        yield f"{_capital(found.region)} has no exposure that anybody has confirmed."
         return
     photons = counted_photons(done)
     monitors = _listed(f"the flux monitor '{name}'" for name in np.unique(done.monitor).tolist())
     yield (
-        f"{_capital(found)} was exposed {_times(len(done))} {_when(done)} ({_kinds(done)}), "
+        f"{_capital(found.region)} was exposed {_times(len(done))} {_when(done)} ({_kinds(done)}), "
         f"with the shutter open for {done.open_s.sum():.4g} s in all."
     )
+    energies = np.unique(done.energy_eV).tolist()
     yield (
-        f"It received {_power(photons.number, photons.sigma)} photons of {_energies(done)}, counted by "
-        f"{monitors}, which had been calibrated against the detector in the empty beam at this energy "
+        f"It received {_power(photons.number, photons.sigma)} photons of {_kiloelectronvolts(energies)}, "
+        f"counted by {monitors}, which had been calibrated against the detector in the empty beam at "
+        f"{'this energy' if len(energies) == 1 else 'these energies'} "
         f"({_calibrations(done)})."
     )
     yield _uncertainty(np.unique(done.calibration_sigma).tolist())
@@ -102,7 +110,10 @@ def _doses(found: DoseSoFar) -> Iterator[str]:
             f"{_peak_and_mean(found, found.through_thickness)}"
         )
     yield f"{sentence}."
-    yield "These uncertainties are the photons', one standard deviation; the coefficient's is not included."
+    if len(found.confirmed):
+        yield (
+            "These uncertainties are the photons', one standard deviation; the coefficient's is not included."
+        )
 
 
 def _peak_and_mean(found: DoseSoFar, factor: float) -> str:
@@ -137,15 +148,16 @@ def _doubts(found: DoseSoFar) -> Iterator[str]:
     if len(doubtful):
         photons = _power(float(doubtful.photons.sum()))
         yield (
-            f"Nobody has confirmed {_more(len(doubtful))} that began: the doses hold the upper bound, "
+            f"Nobody has confirmed {_number(len(doubtful), more=len(found.confirmed) > 0)} that began: the "
+            "doses hold the upper bound, "
             f"{photons} photons."
         )
     else:
         yield "Every exposure was confirmed."
     if unplaced:
         yield (
-            f"Not counted: {_more(unplaced)} of the sample that may lie here, made since it was mounted "
-            "again and before its marks were found."
+            f"Not counted: {_number(unplaced, more=True)} of the sample that may lie here, made since it "
+            "was mounted again and before its marks were found."
         )
 
 
@@ -184,8 +196,8 @@ def _calibrations(done: Exposures) -> str:
     )
 
 
-def _energies(done: Exposures) -> str:
-    return _listed(f"{energy / EV_PER_KEV:.4g} keV" for energy in np.unique(done.energy_eV).tolist())
+def _kiloelectronvolts(energies: Sequence[float]) -> str:
+    return _listed(f"{energy / EV_PER_KEV:.4g} keV" for energy in energies)
 
 
 def _measured(value: float, sigma: float) -> str:
@@ -205,8 +217,8 @@ def _power(value: float, sigma: float = 0.0) -> str:
     return f"{f'({digits})' if sigma > 0 else digits} x 10^{exponent}"
 
 
-def _capital(found: DoseSoFar) -> str:
-    said = str(found.region)
+def _capital(region: Region) -> str:
+    said = str(region)
     return said[:1].upper() + said[1:]
 
 
@@ -230,5 +242,5 @@ def _s(number: int) -> str:
     return "" if number == 1 else "s"
 
 
-def _more(number: int) -> str:
-    return f"{number} more exposure{_s(number)}"
+def _number(number: int, *, more: bool) -> str:
+    return f"{number}{' more' * more} exposure{_s(number)}"

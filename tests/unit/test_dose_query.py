@@ -21,11 +21,11 @@ BUDGET = Budget(dose=50e3, material="PMMA", formula=PMMA.formula)
 PROBE = Illumination(probe=ZonePlate().probe(GEOMETRY), pixel=GEOMETRY.object_pixel)
 
 
-def beam(sigma=0.01):
+def beam(sigma=0.01, energy_eV=GEOMETRY.energy_eV):
     calibration = CalibrationUsed(
-        key="flux-1", date=NOW, monitor="i0", energy_eV=GEOMETRY.energy_eV, gain=1, relative_sigma=sigma
+        key="flux-1", date=NOW, monitor="i0", energy_eV=energy_eV, gain=1, relative_sigma=sigma
     )
-    return Beam(energy_eV=GEOMETRY.energy_eV, monitor="i0", gain=1, calibration=calibration)
+    return Beam(energy_eV=energy_eV, monitor="i0", gain=1, calibration=calibration)
 
 
 @pytest.fixture
@@ -43,11 +43,13 @@ def region(ledger):
     return region
 
 
-def expose(ledger, region, places, sigma=0.01, own=0.0, kind="scan", run="run", confirm=True, photons=1e6):
+def expose(
+    ledger, region, places, sigma=0.01, own=0.0, kind="scan", run="run", confirm=True, photons=1e6, **more
+):
     total = photons * np.hypot(sigma or 0.0, own)
     for number, (row, column) in enumerate(places):
         start_um = (100 + row, 200 + column)
-        entry = {"start_um": start_um, "open_s": 0.2, "photons_at_most": 1.2e6, "beam": beam(sigma)}
+        entry = {"start_um": start_um, "open_s": 0.2, "photons_at_most": 1.2e6, "beam": beam(sigma, **more)}
         key = ledger.intend(Intent(on=region, run_uid=run, point=number, kind=kind, **entry))
         if confirm:
             done = {"opened": NOW, "closed": NOW, "open_s": 0.2, "photons": photons}
@@ -71,6 +73,20 @@ def test_the_published_scan_has_its_published_dose(ledger, region):
     assert len(found.map.points) == len(found.confirmed) == 324
     crystals = dose_so_far(ledger, region, PROBE, material=CDSE)
     assert 20 < crystals.map.peak / found.map.peak < 30
+
+
+def test_what_went_deep_and_what_did_not_have_their_part_in_the_mean(ledger, region):
+    """In whatever order: 1e6 photons of 3 keV, and three times as many of 6.2 keV, in one place."""
+    thickness, brought = 24e-6, {3000.0: 1e6, GEOMETRY.energy_eV: 3e6}
+    for energy_eV, photons in brought.items():
+        expose(ledger, region, [(0.0, 0.0)], run=f"{energy_eV}", photons=photons, energy_eV=energy_eV)
+    depths = (np.arange(1001) / 1000)[:, None] * thickness
+    energies = np.array(list(brought))
+    absorbed = energies * [PMMA.mass_photoabsorption(energy) for energy in brought] * list(brought.values())
+    lengths = np.array([PMMA.attenuation_length(energy) for energy in brought])
+    dose = np.sum(absorbed * np.exp(-depths / lengths), axis=1)
+    found = dose_so_far(ledger, region, PROBE, material=PMMA, thickness=thickness)
+    assert found.through_thickness == pytest.approx(dose.mean() / dose[0], rel=1e-3)
 
 
 def test_the_guard_and_the_query_agree(ledger, region):

@@ -145,6 +145,44 @@ def test_the_report_says_what_is_not_known(ptycho, ledger_file):
     assert "scanned field" not in paragraph, "one place has no area"
 
 
+@pytest.fixture
+def bare_ledger(tmp_path):
+    """A sample without a budget, whose region C was left alone; another that only a crash has seen."""
+    path = tmp_path / "bare.sqlite"
+    with Ledger(path, new=True) as ledger:
+        samples = ledger.samples
+        samples.mount("film")
+        a, _ = (samples.place_region("film", "1", name, stage_um=(0, 0), reach_um=3) for name in "AB")
+        samples.mount("other")
+        samples.place_region("other", "1", "C", stage_um=(0, 0), reach_um=3)
+        samples.mount("new")
+        intent = Intent(
+            on=a, run_uid="cut", point=0, start_um=(0, 0), open_s=0.2, photons_at_most=1e6, beam=BEAM
+        )
+        ledger.intend(intent)
+    return path
+
+
+def test_a_report_of_what_nobody_confirmed_says_of_which_region_it_is(ptycho, bare_ledger):
+    stdout = ptycho("dose", "report", bare_ledger, "film", "1", "A", "--material", "PMMA:C5H8O2:1.188")[1]
+    assert stdout.startswith("Region 'A' in area '1' of 'film' has no exposure that anybody has confirmed.")
+    assert "These uncertainties" not in stdout, "there are none"
+    assert "Nobody has confirmed 1 exposure that began" in stdout
+
+
+def test_status_says_what_there_is_nothing_of(ptycho, bare_ledger, tmp_path):
+    stdout = ptycho("dose", "status", bare_ledger)[1]
+    assert "'new' has no region and no exposure yet." in stdout
+    assert "'film' has no" not in stdout
+    Ledger(tmp_path / "empty.sqlite", new=True).close()
+    assert ptycho("dose", "status", tmp_path / "empty.sqlite")[1] == "No sample has been mounted yet.\n"
+
+
+def test_a_region_that_was_never_exposed_needs_no_material(ptycho, bare_ledger):
+    status, stdout, _ = ptycho("dose", "report", bare_ledger, "other")
+    assert (status, stdout) == (0, "Region 'C' in area '1' of 'other' has not been exposed.\n")
+
+
 def test_the_report_of_a_sample_has_a_paragraph_for_each_region(ptycho, ledger_file):
     stdout = ptycho("dose", "report", ledger_file, "film", "--material", "PS:C8H8:1.04")[1]
     assert [paragraph[:10] for paragraph in stdout.strip().split("\n\n")] == [
@@ -164,6 +202,7 @@ def test_the_report_of_a_sample_has_a_paragraph_for_each_region(ptycho, ledger_f
         (["map", "{ledger}", "film", "1", "A", "-o", "{ledger}/x/map.png"], "there is no folder"),
         (["report", "{ledger}", "film", "2"], "'film' has no regions in an area '2', it has some in: 1"),
         (["report", "{ledger}", "film", "1", "A", "--material", "PMMA"], "give name, formula and g/cm3"),
+        (["report", "{ledger}", "film", "1", "A", "--material", ":C5H8O2:1"], "give name, formula and g"),
         (
             ["report", "{ledger}", "film", "1", "A", "--material", "PMMA:C5H8O2:0"],
             "must be a positive number",
@@ -186,3 +225,15 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(ptycho, ledger_file, tmp_p
     assert message.format(tmp=tmp_path) in stderr
     assert len(stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == [ledger_file]
+
+
+def test_a_map_never_takes_the_place_of_its_ledger(ptycho, ledger_file):
+    path = ledger_file.rename(ledger_file.with_suffix(".h5"))
+    path.chmod(0o644)
+    before = path.read_bytes()
+    for output in (path, path.parent / "." / path.name):
+        status, stdout, stderr = ptycho("dose", "map", path, "film", "1", "A", "-o", output)
+        assert (status, stdout) == (2, "")
+        assert "is the ledger itself" in stderr
+    assert path.read_bytes() == before
+    path.rename(ledger_file)

@@ -17,7 +17,7 @@ from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.io.repeat_file import read_repeat
 from ptycho_plugin.live import judge as module
-from ptycho_plugin.live.judge import MAP_NAME, MeasuredRepeat, Question, judge
+from ptycho_plugin.live.judge import MeasuredRepeat, Question, judge, kept_map
 from ptycho_plugin.live.spool import SpoolWriter
 from ptycho_plugin.metadata import START_KEY
 from ptycho_plugin.optics import ZonePlate
@@ -74,7 +74,7 @@ def question(spool: Path) -> Iterator[Question]:
         criteria=EASY,
         recipe=QUICK,
     )
-    for kept in spool.glob(f"*/{MAP_NAME}"):
+    for kept in spool.glob("*/repeat-*.h5"):
         kept.unlink()
 
 
@@ -84,12 +84,29 @@ def test_repeats_are_reconstructed_once_and_compared(
     verdict = judge(question, frames, None)
     assert verdict.stop
     assert "the average of 2 repeats resolves" in verdict.reason
-    repeats = [read_repeat(spool / name / MAP_NAME) for name in ("first", "rest")]
+    repeats = [read_repeat(kept_map(spool / name, QUICK)) for name in ("first", "rest")]
     assert [(repeat.dose_before, repeat.dose_after) for repeat in repeats] == [(0.0, 1.0), (1.0, 2.5)]
     ((first, second),) = RepeatSeries(repeats).pairs()
     assert ring_correlation(first, second).correlation[2:6].min() > 0.8
     monkeypatch.setattr(module, "reconstruct", None)
     assert judge(question, frames, None) == verdict
+
+
+def test_maps_of_another_recipe_are_not_taken_for_its_own(
+    question: Question, frames: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(question, frames, None)
+    recipes: list[ReconstructionOptions] = []
+
+    def reconstruct(scan: Any, recipe: ReconstructionOptions) -> Any:
+        recipes.append(recipe)
+        return reconstruct_truly(scan, recipe)
+
+    reconstruct_truly = module.reconstruct
+    monkeypatch.setattr(module, "reconstruct", reconstruct)
+    other = QUICK.model_copy(update={"maximum_likelihood_iterations": 1})
+    judge(question.model_copy(update={"recipe": other}), frames, None)
+    assert recipes == [other, other]
 
 
 @pytest.mark.parametrize("documents", [0, 1])

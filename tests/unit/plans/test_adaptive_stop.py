@@ -10,7 +10,7 @@ import pytest
 from bluesky import RunEngine
 from bluesky.utils import MsgGenerator
 
-from ptycho_plugin.errors import ReconstructionError
+from ptycho_plugin.errors import InputError, ReconstructionError
 from ptycho_plugin.ledger import Region
 from ptycho_plugin.plans.adaptive_stop import LOG_NAME, AdaptiveStop
 from ptycho_plugin.plans.stop_rule import RepeatDone
@@ -95,6 +95,27 @@ def test_the_key_is_in_no_command_line_but_in_the_environment(spool: Path, ask: 
 def test_a_process_that_fails_is_told(script: str, said: str, spool: Path, ask: Any) -> None:
     with pytest.raises(ReconstructionError, match=said):
         ask(rule(spool, script), repeat(1))
+
+
+def test_a_run_that_nobody_spools_is_named(spool: Path, ask: Any) -> None:
+    with pytest.raises(ReconstructionError, match=r"run run-9 has no spool in .*: subscribe a LiveRecons"):
+        ask(rule(spool, ECHO), repeat(9))
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"criteria": ResolutionReached(resolution=3e-8)}, "AdaptiveStop: criteria = "),
+        ({"recipe": "fast"}, "AdaptiveStop: recipe = 'fast' cannot be used"),
+        ({"patience_s": float("nan")}, "AdaptiveStop: patience_s = nan cannot be used"),
+        ({"patience_s": 0}, "AdaptiveStop: patience_s = 0 cannot be used"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_a_repeat_is_spent(
+    bad: dict[str, Any], said: str, spool: Path
+) -> None:
+    with pytest.raises(InputError, match=said):
+        AdaptiveStop("http://127.0.0.1:9", spool, spool, **bad)
 
 
 def test_what_it_says_besides_is_in_the_log(spool: Path, ask: Any) -> None:

@@ -48,6 +48,16 @@ def test_twenty_dying_films_are_stopped_in_time_and_not_before(dying_film):
     assert (false, missed) == ([], [])
 
 
+@pytest.mark.parametrize(("last", "said"), [(0.0, "100.0 +- 10.0 %"), (0.05, "95.0 +- 10.0 %")])
+def test_a_high_angle_signal_that_is_gone_is_as_uncertain_as_what_is_left(dying_film, last, said):
+    signals = [HighAngleSignal(1.0, 1e-3), HighAngleSignal(last, 0.1)]
+    series = RepeatSeries(
+        replace(repeat, high_angle=signal)
+        for repeat, signal in zip(dying_film(0).repeats(2), signals, strict=True)
+    )
+    assert f"{said} of the high-angle signal" in DamageWatch().judge(series).reason
+
+
 def test_films_that_endure_are_not_stopped(dying_film):
     assert [stopped_after(dying_film(seed, UNHURT), DamageWatch()) for seed in range(4)] == [None] * 4
 

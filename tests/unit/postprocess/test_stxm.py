@@ -103,6 +103,20 @@ def test_places_that_are_not_there_are_named():
         find_regions(mapped(), size_um=40.0)
 
 
+@pytest.mark.parametrize(
+    "bad", [{"number": 0}, {"size_um": 0.0}, {"size_um": float("nan")}, {"spacing_um": 0.0}]
+)
+def test_places_that_cannot_be_are_refused(bad):
+    """With no space between them, two regions would be placed, and exposed, in one place."""
+    with pytest.raises(InputError, match=r"um apart, cannot be: give numbers > 0"):
+        find_regions(mapped(), **bad)
+
+
+def test_a_contrast_that_is_not_known_is_not_taken_for_absorption():
+    with pytest.raises(InputError, match="'phase' is not known: give one of dark_field, absorption"):
+        find_regions(mapped(), contrast="phase")
+
+
 def test_what_makes_no_map_is_refused():
     raw, stage_um, valid = frames(), RASTER.offsets_um(), np.ones((32, 32), bool)
     monitor = np.full(len(raw), 400.0)

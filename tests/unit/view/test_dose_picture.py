@@ -30,7 +30,7 @@ def test_the_picture_says_what_it_shows():
     assert bar.get_ylabel() == "dose in PMMA at the surface (kGy)"
     assert "largest dose 27.54 kGy, budget 50 kGy" in axes.get_title()
     assert "0.5 µm for the electrons" in axes.get_title()
-    assert axes.get_xlabel() == "column on the sample (µm)"
+    assert axes.get_xlabel() == "column from the region's centre (µm)"
     assert figure.get_suptitle() == "region A"
 
 
@@ -48,4 +48,5 @@ def test_pixels_and_points_are_where_they_are_on_the_sample():
 def test_no_dose_is_drawn_too(points):
     figure = figure_of_dose(dose_map(dose=np.zeros((60, 80)), peak=0.0, points=points, budget=None))
     FigureCanvasAgg(figure).draw()
+    assert figure.axes[0].images[0].get_clim() == (0, 1), "dark, and no dose is negative"
     assert "largest dose 0 kGy, no budget" in figure.axes[0].get_title()
