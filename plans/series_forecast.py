@@ -108,8 +108,9 @@ class SeriesForecast:
         others = f" (and {len(over) - 1} more of the regions)" if len(over) > 1 else ""
         raise DoseRefusal(
             f"the series would take {worst.region}{others} to {after} in {worst.repeats} repeats, from "
-            f"{before} so far, and {budget} in {worst.budget.material} are allowed, with room for what the last "
-            f"exposure may exceed: {fit}; make fewer repeats, expose shorter, attenuate, or set another budget"
+            f"{before} so far, and {budget} in {worst.budget.material} are allowed, with room for what the "
+            f"last exposure may exceed: {fit}; make fewer repeats, expose shorter, attenuate, or set another "
+            "budget"
         )
 
     def to_metadata(self) -> dict[str, Any]:

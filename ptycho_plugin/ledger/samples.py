@@ -86,8 +86,8 @@ class Samples:
             if not (first or again):
                 mounted = current_mounting(connection, sample).mounted
                 raise LedgerError(
-                    f"'{sample}' is mounted since {mounted:%Y-%m-%d %H:%M} UTC: if it was taken out and put back, "
-                    "say so by again=True, and then find its marks"
+                    f"'{sample}' is mounted since {mounted:%Y-%m-%d %H:%M} UTC: if it was taken out and put "
+                    "back, say so by again=True, and then find its marks"
                 )
             key = insert(connection, "mountings", {"sample": sample, "mounted_utc": utc()})
             if first:
