@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.ledger import Ledger, Region
+from ptycho_plugin.ledger import Exposures, Ledger, Region
 from ptycho_plugin.plans.region_on_stage import region_on_stage
 from ptycho_plugin.postprocess.stopping import Verdict
 
@@ -32,7 +32,8 @@ class RepeatDone:
     run_uids : tuple of str
         Of its runs, in their order: several, if it was interrupted. The last one may still be open.
     dose_before, dose_after : float
-        Largest dose in the region, in Gy in its budget's material, when the repeat began and when it ended.
+        Mean dose of the field that the first repeat scans, in Gy in its budget's material, when this one
+        began and when it ended.
     photons : float
         On the sample, in the repeat.
     """
@@ -108,17 +109,24 @@ class Watch:
         return reason
 
     def _repeat_done(self, region: Region, repeat: int) -> RepeatDone:
-        runs = tuple(run.uid for run in self._ledger.scans.progress(region, repeat).runs)
         exposures, budget = self._ledger.exposures(region), self._ledger.samples.budget(region)
-        of_repeat = exposures.where(np.isin(exposures.run_uid, runs) & (exposures.status != "withdrawn"))
+
+        def made_in(runs: tuple[str, ...]) -> Exposures:
+            return exposures.where(np.isin(exposures.run_uid, runs) & (exposures.status != "withdrawn"))
 
         def dose_of(chosen: NDArray[np.bool_]) -> float:
             these = exposures.where(chosen)
-            return region_on_stage(self._beamline, self._ledger, region, budget, these, self._probe).dose.peak
+            so_far = region_on_stage(self._beamline, self._ledger, region, budget, these, self._probe)
+            return so_far.dose.mean_over(field_um)
 
+        runs, first_runs = self._runs(region, repeat), self._runs(region, 1)
+        of_repeat, field_um = made_in(runs), made_in(first_runs or runs).start_um
         before, after = exposures.key < of_repeat.key.min(), exposures.key <= of_repeat.key.max()
         photons = float(of_repeat.photons.sum())
         return RepeatDone(region, repeat, runs, dose_of(before), dose_of(after), photons)
+
+    def _runs(self, region: Region, repeat: int) -> tuple[str, ...]:
+        return tuple(run.uid for run in self._ledger.scans.progress(region, repeat).runs)
 
 
 def _reason(asked: MsgGenerator[Verdict]) -> MsgGenerator[str | None]:

@@ -141,6 +141,16 @@ class Grid:
     pixel: float
     corner: tuple[float, float]
 
+    def rectangle(self, points: NDArray[np.float64]) -> tuple[slice, slice]:
+        """Return rows and columns of the smallest rectangle that holds points ``(point, 2)`` in metres.
+
+        A pixel at least, and no more than the grid.
+        """
+        pixels = np.rint((points - self.corner) / self.pixel).astype(int)
+        pixels = pixels.clip(0, np.array(self.shape) - 1)
+        (top, left), (bottom, right) = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
+        return slice(top, bottom + 1), slice(left, right + 1)
+
     @classmethod
     def covering(cls, paths: ArrayLike, window: tuple[int, int], pixel: float, margin: float = 0.0) -> Self:
         """Return the grid that holds every photon of some exposures.

@@ -99,12 +99,7 @@ class DoseSoFar:
 
     @property
     def _field(self) -> tuple[slice, slice]:
-        """Rows and columns of the map that the scanned field takes: a pixel at least."""
-        grid = self.map.grid
-        pixels = np.rint((self._scanned - grid.corner) / grid.pixel).astype(int)
-        pixels = pixels.clip(0, np.array(grid.shape) - 1)
-        (top, left), (bottom, right) = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
-        return slice(top, bottom + 1), slice(left, right + 1)
+        return self.map.grid.rectangle(self._scanned)
 
 
 def dose_so_far(

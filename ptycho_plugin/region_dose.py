@@ -109,6 +109,11 @@ class RegionDose:
         """The map in Gy, (row, column), on `grid`, from the region's centre."""
         return self._dose.copy()
 
+    def mean_over(self, from_centre_um: NDArray[np.float64]) -> float:
+        """Return the mean dose, in Gy, of the smallest rectangle that holds some places (place, 2)."""
+        places = self._sign.to_probe_positions(from_centre_um) * M_PER_UM
+        return float(self._dose[self.grid.rectangle(places)].mean())
+
     def of_one(self, photons: float) -> float:
         """Return the largest dose of one exposure, in Gy."""
         return photons * float(self._one_photon.max())
