@@ -209,7 +209,7 @@ def test_what_was_ended_goes_on_by_the_same_call(
             engine, series(), lambda m: m.obj is film.beamline.coarse.y and m.command == "set", end_now
         )
     rng = np.random.default_rng(3)
-    for _ in range(10):
+    for _ in range(4):
         with pytest.raises(RunEngineInterrupted):
             interrupted(engine, series(), message(int(rng.integers(60, 260))), end_now)
         film.beamline.stage.y.set(0.7).wait(timeout=5)  # whatever somebody does in between
