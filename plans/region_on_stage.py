@@ -48,9 +48,11 @@ class RegionOnStage:
         """Raise `DoseRefusal` for a scan that leaves the region."""
         farthest = float(np.abs(self._places(points_um)).max(initial=0.0))
         if farthest > self.region.reach_um:
+            row, column = self.transform.to_stage(self.region.centre_um)
             raise DoseRefusal(
                 f"the scan goes {farthest:.2f} um from the centre of {self.region}, which reaches "
-                f"{self.region.reach_um:g} um: bring the region into the beam, or scan a smaller field"
+                f"{self.region.reach_um:g} um: bring the region into the beam, with coarse and piezo stage "
+                f"together at ({row:g}, {column:g}) um, or scan a smaller field"
             )
 
     def check_scan(self, points_um: NDArray[np.float64], photons: float) -> Finding:

@@ -47,6 +47,11 @@ class Illumination:
     position_sign: PositionSign = PositionSign.PROBE
     source: str = ""
 
+    @property
+    def is_point(self) -> bool:
+        """Whether all photons fall on the centre: then each dose is an upper bound."""
+        return self.probe.shape[-2:] == (1, 1)
+
     @classmethod
     def point(cls, position_sign: PositionSign = PositionSign.PROBE) -> Illumination:
         """Return one in which all photons fall on the centre, where the illumination is not known.

@@ -116,7 +116,8 @@ def write_map(
             electron_range=electron_range_of(electron_range_um),
         )
     if kind in PICTURE:
-        save_png(figure_of_dose(found.map, str(place)), output)
+        bound = "\nupper bound: the illumination is taken as a point" if found.illumination.is_point else ""
+        save_png(figure_of_dose(found.map, f"{place}{bound}"), output)
     else:
         source = file_source(ledger)
         options = found.model.model_dump(mode="json")

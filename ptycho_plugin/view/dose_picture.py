@@ -69,4 +69,4 @@ def _said(dose: DoseMap) -> str:
     """Return the figures that belong to the map."""
     budget = "no budget" if dose.budget is None else f"budget {dose.budget / GY_PER_KGY:.4g} kGy"
     blur = f"blurred by {dose.electron_range / M_PER_UM:g} µm for the electrons"
-    return f"largest dose {dose.peak / GY_PER_KGY:.4g} kGy, {budget}; {blur}"
+    return f"largest dose {dose.peak / GY_PER_KGY:.4g} kGy, {budget}\n{blur}"

@@ -140,7 +140,11 @@ def _budget(found: DoseSoFar) -> Iterator[str]:
         return
     left = (found.budget.dose - found.map.peak) / GY_PER_KGY
     budget = f"its budget of {found.budget.dose / GY_PER_KGY:.4g} kGy in {found.budget.material}"
-    yield f"Of {budget}, {left:.4g} kGy are left." if left >= 0 else f"It is {-left:.4g} kGy over {budget}."
+    is_bound = found.illumination.is_point
+    if left >= 0:
+        yield f"Of {budget}, {'at least ' if is_bound else ''}{left:.4g} kGy are left."
+    else:
+        yield f"It {'may be up to' if is_bound else 'is'} {-left:.4g} kGy over {budget}."
 
 
 def _doubts(found: DoseSoFar) -> Iterator[str]:
