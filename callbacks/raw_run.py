@@ -94,8 +94,10 @@ def raw_run_writer(client: Any, backup_directory: str | Path) -> RawRunWriter:
 
 def _complete(raw: Any, writer: TiledWriter, series: SeriesWriter, documents: Documents) -> None:
     """Write a run that was cut off, in place of what Tiled has of it."""
-    if not documents or documents[0][0] != "start":
+    if not documents:
         return
+    if documents[0][0] != "start":
+        raise PublishingError("its documents do not begin with a start: look at them, then remove the folder")
     uid = documents[0][1]["uid"]
     series(*documents[0])
     if uid in raw:

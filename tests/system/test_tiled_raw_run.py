@@ -176,6 +176,18 @@ def test_what_a_killed_process_had_not_written_is_written_by_the_next(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_documents_without_their_start_are_kept_and_told(
+    tiled: Any, make_scan: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cut_off(tiled, make_scan(), tmp_path).close()
+    (documents,) = tmp_path.glob("*/*/documents.jsonl")
+    _, *rest = documents.read_text().splitlines(keepends=True)
+    documents.write_text("".join(rest))
+    raw_run_writer(tiled, tmp_path)
+    assert documents.exists()
+    assert "do not begin with a start" in caplog.text
+
+
 def test_runs_of_a_process_that_lives_are_left_alone(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
     scan = make_scan()
     writer = cut_off(tiled, scan, tmp_path)
