@@ -23,6 +23,7 @@ from ptycho_plugin.plans.illumination import calibration_store
 from ptycho_plugin.plans.parking import edge_of, within_travel
 from ptycho_plugin.plans.planned_scan import PlannedScan
 from ptycho_plugin.plans.preflight import Preflight, preflight
+from ptycho_plugin.plans.preflight_checks import Finding
 from ptycho_plugin.plans.sample import Sample
 from ptycho_plugin.plans.stubs import expose_point
 from ptycho_plugin.publishing.calibrations import check_background, start_probe
@@ -87,13 +88,21 @@ def made_ready(
             calibration_store(beamline), background_run, scan.geometry, beamline.detector.frame_shape
         )
     points_um, continuation = scan.trajectory.offsets_um() + centre_um, None
+    of_guard: list[Finding] = []
     if guard is not None:
         continuation = yield from guard.continuation(points_um, exposure_s, again)
         scan = scan.model_copy(update=continuation.to_metadata())
+        of_dose = yield from guard.check_scan(_exposed(points_um, continuation), exposure_s)
+        of_guard = [*continuation.findings(), of_dose]
     elif again:
         raise InputError("again is for a scan that goes on: give it the guard of its repeat")
     measured = yield from bps.rd(beamline.detector.beam_centre_measured, default_value=False)
-    report = _preflight(beamline, scan, points_um, measured, sample, continuation)
+    probe_of_scan, remarks = scan_probe(beamline, scan)
+    exposed_um = _exposed(points_um, continuation)
+    planned = planned_scan(
+        beamline, beamline.stage, scan, probe_of_scan, points_um, exposed_um, measured, sample
+    )
+    report = preflight(planned, remarks, of_guard)
     return ReadyScan(scan, sample, points_um, continuation, report)
 
 
@@ -126,7 +135,6 @@ def make(
     exposure_s = scan.metadata.exposure_s
     edge_um = edge_of(scan.points_um, scan.metadata.trajectory.step_um)
     if guard is not None and scan.continuation is not None:
-        yield from guard.check_scan(scan.exposed_um, exposure_s)
         edge_um = guard.edge_um(scan.continuation) or edge_um
     run = acquire(beamline, exposures(), exposure_s, _md, within_travel(beamline, edge_um))
     if guard is None or scan.continuation is None:
@@ -136,22 +144,6 @@ def make(
 
 def _exposed(points_um: NDArray[np.float64], continuation: Continuation | None) -> NDArray[np.float64]:
     return points_um if continuation is None else points_um[list(continuation.points)]
-
-
-def _preflight(
-    beamline: Beamline,
-    scan: ScanMetadata,
-    points_um: NDArray[np.float64],
-    centre_measured: bool,
-    sample: Sample | None,
-    continuation: Continuation | None,
-) -> Preflight:
-    probe, remarks = scan_probe(beamline, scan)
-    exposed_um = _exposed(points_um, continuation)
-    planned = planned_scan(
-        beamline, beamline.stage, scan, probe, points_um, exposed_um, centre_measured, sample
-    )
-    return preflight(planned, remarks, continuation.findings() if continuation else ())
 
 
 def planned_scan(

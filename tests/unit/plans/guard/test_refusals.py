@@ -222,6 +222,9 @@ def test_a_scan_takes_a_guard(engine: RunEngine, film: Any, guard: Any, document
     assert start["sample"]["name"] == "film 7", "what the plan says of its sample stays"
     assert start["dose"]["peak_Gy"] == 0
     assert start["dose"]["budget_Gy"] == film.budget.dose
+    said = start["preflight"]["budget"]
+    assert said["value"] == pytest.approx(film.peak() / 1e3, rel=0.05)
+    assert (said["limit"], said["unit"]) == (film.budget.dose / 1e3, "kGy")
 
 
 def test_a_scan_that_cannot_end_within_its_budget_or_region_is_not_begun(
