@@ -112,7 +112,7 @@ class Harness:
             Of the first interruption, one of `KINDS`.
         """
         self._rng = random.Random(self._seed * 1_000_003 + number)
-        region, repeat = self._region(number // REGION_REPEATS), number % REGION_REPEATS
+        region, repeat = self._region(number // REGION_REPEATS), 1 + number % REGION_REPEATS
         trajectory = self._rng.choice(self._trajectories)
         self.made = [kind or KINDS[number % len(KINDS)]]
         if self._rng.random() < SECOND:
