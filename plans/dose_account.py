@@ -57,7 +57,7 @@ class DoseAccount:
         self._run_uid = ""
         self._data_keys: dict[str, Any] = {}
         self._region: RegionOnStage | None = None
-        self._around = RegionsAround(ledger, self._read_region)
+        self._around = RegionsAround(ledger, self._on_stage)
         self._last_exposure = 0
         """That the account knows of; a later one is of another session."""
 
@@ -75,7 +75,7 @@ class DoseAccount:
             return {"sample": self._target}
         region = self._target
         budget, exposures = self._ledger.samples.budget(region), self._ledger.exposures(region)
-        self._region = self._read_region(region, budget)
+        self._region = self._on_stage(region, budget, exposures)
         self._around.update(region.sample, region)
         dose = {
             "peak_Gy": self._region.dose.peak,
@@ -200,8 +200,7 @@ class DoseAccount:
             self._region.add(stage_um, photons)
         self._around.add(stage_um, photons)
 
-    def _read_region(self, region: Region, budget: Budget) -> RegionOnStage:
-        exposures = self._ledger.exposures(region)
+    def _on_stage(self, region: Region, budget: Budget, exposures: Exposures) -> RegionOnStage:
         return region_on_stage(
             self._beamline, self._ledger, region, budget, exposures, self._probe, self._electron_range
         )

@@ -31,8 +31,8 @@ class RegionOnStage:
 
     def from_centre_um(self, stage_um: Position) -> Position:
         """Return a stage position (row, column) along the sample's axes, from the region's centre."""
-        here, centre = self.transform.to_sample(stage_um), self.region.centre_um
-        return here[0] - centre[0], here[1] - centre[1]
+        row, column = self._places(np.array([stage_um]))[0].tolist()
+        return row, column
 
     def edge_um(self) -> list[Position]:
         """Return where the middles of the region's four sides lie on the stage."""
@@ -88,12 +88,10 @@ class RegionOnStage:
 
     def within_reach(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return those of some stage positions (point, 2) whose exposures count as the region's."""
-        chosen = np.abs(self._places(points_um)).max(axis=1, initial=0.0) <= self.region.reach_um
-        return points_um[chosen]
+        return points_um[fall_into(self.region, self.transform, points_um)]
 
     def _places(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        places = [self.from_centre_um((row, column)) for row, column in points_um.tolist()]
-        return np.array(places).reshape(-1, 2)
+        return _from_centre_um(self.region, self.transform, points_um)
 
     def check(self, intent: Intent) -> None:
         """Raise `DoseRefusal` for an exposure that would go over the budget."""
@@ -109,6 +107,19 @@ class RegionOnStage:
                 f"{self.budget.material}: {so_far} so far, up to {more} by this exposure, {budget} "
                 "allowed; expose elsewhere, or set another budget"
             )
+
+
+def fall_into(region: Region, transform: RigidTransform, points_um: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which stage positions (point, 2) hold exposures that count as a region's, (point,)."""
+    from_centre_um = np.abs(_from_centre_um(region, transform, points_um))
+    return np.asarray(from_centre_um.max(axis=1, initial=0.0) <= region.reach_um)
+
+
+def _from_centre_um(
+    region: Region, transform: RigidTransform, points_um: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    places = [transform.to_sample((row, column)) for row, column in points_um.tolist()]
+    return np.array(places).reshape(-1, 2) - region.centre_um
 
 
 def region_on_stage(

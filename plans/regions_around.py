@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_plugin.ledger import Budget, Ledger, Region
+from ptycho_plugin.ledger import Budget, Exposures, Ledger, Region
 from ptycho_plugin.ledger.rigid import Position, RigidTransform
-from ptycho_plugin.plans.region_on_stage import RegionOnStage
+from ptycho_plugin.plans.region_on_stage import RegionOnStage, fall_into
 
 
 class RegionsAround:
@@ -18,13 +18,15 @@ class RegionsAround:
     Parameters
     ----------
     ledger : Ledger
-    read : callable
-        Returns a region's dose so far.
+    on_stage : callable
+        Returns a region's dose after some exposures.
     """
 
-    def __init__(self, ledger: Ledger, read: Callable[[Region, Budget], RegionOnStage]) -> None:
+    def __init__(
+        self, ledger: Ledger, on_stage: Callable[[Region, Budget, Exposures], RegionOnStage]
+    ) -> None:
         self._ledger = ledger
-        self._read = read
+        self._on_stage = on_stage
         self._transform: RigidTransform | None = None
         self._budgets: dict[Region, Budget] = {}
         self._known: dict[Region, RegionOnStage] = {}
@@ -45,7 +47,8 @@ class RegionsAround:
         """Yield the regions that some stage positions (point, 2) fall into."""
         for region in self._holding(points_um):
             if region not in self._known:
-                self._known[region] = self._read(region, self._budgets[region])
+                exposures = self._ledger.exposures(region)
+                self._known[region] = self._on_stage(region, self._budgets[region], exposures)
             yield self._known[region]
 
     def add(self, stage_um: Position, photons: float) -> None:
@@ -57,8 +60,6 @@ class RegionsAround:
     def _holding(self, points_um: NDArray[np.float64]) -> Iterator[Region]:
         if self._transform is None:
             return
-        places = [self._transform.to_sample((row, column)) for row, column in points_um.tolist()]
         for region in self._budgets:
-            from_centre_um = np.abs(np.subtract(places, region.centre_um))
-            if (from_centre_um.max(axis=1, initial=0.0) <= region.reach_um).any():
+            if fall_into(region, self._transform, points_um).any():
                 yield region
