@@ -10,18 +10,12 @@ from numpy.typing import NDArray
 from ptycho_plugin.dataset import COUNTER_LIMIT, PtychoDataset
 from ptycho_plugin.dose import DoseModel
 from ptycho_plugin.geometry import M_PER_UM, Geometry
-from ptycho_plugin.live.judge import RECIPE
+from ptycho_plugin.live.judge import RECIPE, map_window, scattered
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import crop_window
 from ptycho_plugin.postprocess.frc import ring_correlation
 from ptycho_plugin.postprocess.registration import MARGIN_PX, aligned, without_plane
-from ptycho_plugin.postprocess.repeats import (
-    Repeat,
-    RepeatSeries,
-    beyond_beam,
-    high_angle_signal,
-    window_about,
-)
+from ptycho_plugin.postprocess.repeats import Repeat, RepeatSeries
 from ptycho_plugin.reconstruction.result import Result
 from ptycho_plugin.reconstruction.whole_scan import reconstruct
 from ptycho_plugin.simulation.degradation import PUBLISHED_FLUENCE
@@ -107,8 +101,7 @@ class RepeatedScans:
         number, dose = len(self.series), self._setting.dose
         scan, counts = self._scan(ConcentricRings(turn_deg=number * self._setting.turn_deg))
         result = reconstruct(scan, RECIPE)
-        signal = high_angle_signal(scan.frames, scan.mask, beyond_beam(result.probe), counts)
-        window = self._window(result, scan)
+        window, signal = self._window(result, scan), scattered(result, scan, counts)
         self.series.add(Repeat(window, number * dose, (number + 1) * dose, signal))
         self._scans.append(scan)
 
@@ -135,10 +128,7 @@ class RepeatedScans:
         return without_plane(np.angle(aligned(window, self.series.repeats[0].transmission)[INNER]))
 
     def _window(self, result: Result, scan: PtychoDataset) -> NDArray[np.complexfloating]:
-        offsets_px = scan.positions / self.pixel
-        return window_about(
-            result.object, result.positions_px, offsets_px, self._geometry.frame_side, self._half
-        )
+        return map_window(result, scan.positions, self._half)
 
     def _film(self) -> NDArray[np.complex64]:
         """Return the window of the film as it is now."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from ptycho_plugin.checked_model import CheckedModel, refusal
@@ -31,6 +32,7 @@ from ptycho_plugin.measurement import planned_centre, planned_positions
 from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.postprocess.registration import MARGIN_PX
 from ptycho_plugin.postprocess.repeats import (
+    HighAngleSignal,
     Repeat,
     RepeatSeries,
     beyond_beam,
@@ -41,6 +43,7 @@ from ptycho_plugin.postprocess.stopping import StopCriteria, Verdict
 from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
 from ptycho_plugin.publishing.connection import connect
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.result import Result
 from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 logger = logging.getLogger(__name__)
@@ -116,12 +119,32 @@ def _reconstructed(
     exposures, scan = _exposures(measured, data, store)
     probe, _ = start_probe(store, scan)
     result = reconstruct(exposures.with_probe(probe), recipe)
-    from_centre_px = (exposures.positions - planned_centre(scan)) / scan.geometry.object_pixel
+    from_centre = exposures.positions - planned_centre(scan)
     half = len(series.repeats[0].transmission) // 2 if series.repeats else _half(scan)
-    window = window_about(result.object, result.positions_px, from_centre_px, scan.geometry.frame_side, half)
-    beyond = beyond_beam(result.probe)
-    signal = high_angle_signal(exposures.frames, exposures.mask, beyond, measured.photons)
+    window = map_window(result, from_centre, half)
+    signal = scattered(result, exposures, measured.photons)
     return Repeat(window, measured.dose_before, measured.dose_after, signal)
+
+
+def map_window(result: Result, from_centre: NDArray[np.float64], half: int) -> NDArray[np.complexfloating]:
+    """Return the window of a map about the scan's centre: `window_about`.
+
+    Parameters
+    ----------
+    result : Result
+    from_centre : ndarray, (frame, 2), float64
+        Of the probe, in metres, from the scan's centre.
+    half : int
+        Half of the window's side, in pixels.
+    """
+    geometry = result.geometry
+    offsets_px = from_centre / geometry.object_pixel
+    return window_about(result.object, result.positions_px, offsets_px, geometry.frame_side, half)
+
+
+def scattered(result: Result, exposures: PtychoDataset, photons: float) -> HighAngleSignal:
+    """Return what a sample scatters beyond the beam that was found: `high_angle_signal`."""
+    return high_angle_signal(exposures.frames, exposures.mask, beyond_beam(result.probe), photons)
 
 
 def _exposures(
