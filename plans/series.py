@@ -126,12 +126,12 @@ def dose_series(
         beamline,
         ledger,
         protocol,
-        source,
-        illumination(beamline, source),
-        known,
-        options,
-        background_run,
-        again,
+        source=source,
+        probe=illumination(beamline, source),
+        sample=known,
+        options=options,
+        background_run=background_run,
+        again=again,
     )
     work = series_work(beamline, ledger, name, matrix, protocol, budget, again)
     begun = ledger.scans.series(one.region for one in work)
