@@ -10,6 +10,7 @@ import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import numpy as np
 import pytest
+from bluesky import RunEngine
 from bluesky.utils import Msg
 
 from ptycho_plugin.devices import Beamline, simulated_beamline
@@ -167,3 +168,26 @@ def guard(film: Film) -> DoseGuard:
 @pytest.fixture(params=["careful", "careless"])
 def plan(request: pytest.FixtureRequest, film: Film) -> Callable[[], Iterator[Msg]]:
     return getattr(film, request.param)
+
+
+RunUntil = Callable[[Iterator[Msg], Callable[[Msg], bool], Callable[[RunEngine], object]], None]
+
+
+@pytest.fixture
+def run_until(engine: RunEngine) -> RunUntil:
+    """Run a plan that is interrupted while, or just after, the first message of a kind is at work."""
+
+    def run(plan: Iterator[Msg], at: Callable[[Msg], bool], interrupt: Callable[[RunEngine], object]) -> None:
+        pending = [interrupt]
+
+        def hook(message: Msg) -> None:
+            if pending and at(message):
+                pending.pop()(engine)
+
+        engine.msg_hook = hook
+        try:
+            engine(plan)
+        finally:
+            engine.msg_hook = None
+
+    return run

@@ -51,21 +51,6 @@ def scan(film: Any) -> Callable[..., Iterator[Msg]]:
     return scan
 
 
-def run_until(engine: RunEngine, plan: Any, at: Callable[[Msg], bool], interrupt: Interrupt) -> None:
-    """Run a plan that is interrupted while, or just after, the first message of a kind is at work."""
-    pending = [interrupt]
-
-    def hook(message: Msg) -> None:
-        if pending and at(message):
-            pending.pop()(engine)
-
-    engine.msg_hook = hook
-    try:
-        engine(plan)
-    finally:
-        engine.msg_hook = None
-
-
 def number(at: int) -> Callable[[Msg], bool]:
     numbers = iter(range(10_000))
     return lambda message: next(numbers) == at
@@ -114,13 +99,13 @@ def messages(engine: RunEngine, plan: Any) -> int:
 
 @pytest.mark.parametrize("end", [abort, stop])
 def test_a_scan_that_was_ended_at_any_message_goes_on_and_loses_nothing(
-    engine: RunEngine, film: Any, documents: Any, scan: Any, end: Interrupt
+    engine: RunEngine, film: Any, documents: Any, scan: Any, end: Interrupt, run_until: Any
 ) -> None:
     total = messages(engine, scan(repeat=1))
     rng = np.random.default_rng(3)
     for repeat, at in enumerate(sorted(rng.choice(total - 2, 8, replace=False).tolist()), start=10):
         with pytest.raises(RunEngineInterrupted):
-            run_until(engine, scan(repeat=repeat), number(at), end)
+            run_until(scan(repeat=repeat), number(at), end)
         assert engine.state == "idle"
         assert not film.is_open
         assert engine.rewindable
@@ -138,7 +123,7 @@ def test_a_scan_that_was_ended_at_any_message_goes_on_and_loses_nothing(
 @pytest.mark.parametrize("at", ["trigger", "wait", "read", "save"])
 @pytest.mark.parametrize("paused_first", [False, True])
 def test_an_abort_in_an_exposure_keeps_its_frame_and_parks_the_stage(
-    engine: RunEngine, film: Any, documents: Any, scan: Any, at: str, paused_first: bool
+    engine: RunEngine, film: Any, documents: Any, scan: Any, at: str, paused_first: bool, run_until: Any
 ) -> None:
     seen = []
 
@@ -148,7 +133,7 @@ def test_an_abort_in_an_exposure_keeps_its_frame_and_parks_the_stage(
         return triggered and message.command == at
 
     with pytest.raises(RunEngineInterrupted):
-        run_until(engine, scan(), in_the_first_exposure, pause if paused_first else abort)
+        run_until(scan(), in_the_first_exposure, pause if paused_first else abort)
     if paused_first:
         assert not film.is_open
         engine.abort()
@@ -168,11 +153,11 @@ def test_an_abort_in_an_exposure_keeps_its_frame_and_parks_the_stage(
 
 
 def test_an_abort_before_the_detector_exposes_leaves_the_point_to_the_next_run(
-    engine: RunEngine, film: Any, documents: Any, scan: Any
+    engine: RunEngine, film: Any, documents: Any, scan: Any, run_until: Any
 ) -> None:
     opening = lambda message: message.command == "set" and message.args == ("open",)  # noqa: E731
     with pytest.raises(RunEngineInterrupted):
-        run_until(engine, scan(), opening, pause)
+        run_until(scan(), opening, pause)
     engine.abort()
     exposures = film.assert_told()
     assert exposures.frame.tolist() == ["none"]
@@ -225,11 +210,11 @@ async def _done(message: Msg) -> None:
 
 
 def test_a_halt_in_an_exposure_leaves_its_point_out_until_it_is_asked_for(
-    engine: RunEngine, film: Any, documents: Any, scan: Any, capsys: Any, monkeypatch: Any
+    engine: RunEngine, film: Any, documents: Any, scan: Any, capsys: Any, monkeypatch: Any, run_until: Any
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(RunEngineInterrupted):
-        run_until(engine, scan(), exposure(2, film), halt)
+        run_until(scan(), exposure(2, film), halt)
     assert not film.is_open
     capsys.readouterr()
     engine(scan())
@@ -251,9 +236,9 @@ def test_a_halt_in_an_exposure_leaves_its_point_out_until_it_is_asked_for(
         engine(scan(again=True))
 
 
-def test_again_is_held_to_the_budget(engine: RunEngine, film: Any, scan: Any) -> None:
+def test_again_is_held_to_the_budget(engine: RunEngine, film: Any, scan: Any, run_until: Any) -> None:
     with pytest.raises(RunEngineInterrupted):
-        run_until(engine, scan(), exposure(0, film), halt)
+        run_until(scan(), exposure(0, film), halt)
     engine(scan())
     spent = film.peak()
     film.ledger.samples.set_budget(film.region, film.budget.model_copy(update={"dose": 1.05 * spent}))
@@ -263,11 +248,13 @@ def test_again_is_held_to_the_budget(engine: RunEngine, film: Any, scan: Any) ->
     assert film.received == before
 
 
-def test_the_budget_is_held_against_the_points_that_are_left(engine: RunEngine, film: Any, scan: Any) -> None:
+def test_the_budget_is_held_against_the_points_that_are_left(
+    engine: RunEngine, film: Any, scan: Any, run_until: Any
+) -> None:
     engine(scan(repeat=1))
     once = film.peak()
     with pytest.raises(RunEngineInterrupted):
-        run_until(engine, scan(), exposure(3, film), abort)
+        run_until(scan(), exposure(3, film), abort)
     film.ledger.samples.set_budget(film.region, film.budget.model_copy(update={"dose": 2.2 * once}))
     with pytest.raises(DoseRefusal, match="the scan would take"):
         engine(scan(repeat=4))
@@ -297,9 +284,11 @@ def test_a_frame_that_was_not_written_is_lost_and_listed(
     assert (stage.y.position, stage.x.position) == tuple(POINTS[-1]), "a scan that ended well is not parked"
 
 
-def test_another_scan_is_refused_before_the_shutter_opens(engine: RunEngine, film: Any, scan: Any) -> None:
+def test_another_scan_is_refused_before_the_shutter_opens(
+    engine: RunEngine, film: Any, scan: Any, run_until: Any
+) -> None:
     with pytest.raises(RunEngineInterrupted):
-        run_until(engine, scan(), exposure(1, film), abort)
+        run_until(scan(), exposure(1, film), abort)
     before = film.received
     other = ConcentricRings(height_um=0.5, width_um=0.5, turn_deg=10)
     for change, said in (
@@ -330,9 +319,11 @@ def test_without_a_repeat_number_every_scan_begins_anew(engine: RunEngine, film:
     assert len(film.ledger.exposures(film.region)) == 2 * len(POINTS)
 
 
-def test_a_pause_says_what_each_answer_does(engine: RunEngine, film: Any, scan: Any, capsys: Any) -> None:
+def test_a_pause_says_what_each_answer_does(
+    engine: RunEngine, film: Any, scan: Any, capsys: Any, run_until: Any
+) -> None:
     with pytest.raises(RunEngineInterrupted):
-        run_until(engine, scan(), exposure(1, film), pause)
+        run_until(scan(), exposure(1, film), pause)
     said = [line for line in capsys.readouterr().out.splitlines() if "The shutter is closed." in line]
     assert len(said) == 1
     assert all(f"RE.{answer}()" in said[0] for answer in ("resume", "abort", "stop", "halt"))

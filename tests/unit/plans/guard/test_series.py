@@ -134,7 +134,7 @@ def test_the_same_call_again_has_nothing_to_do(
 
 
 def test_a_bar_goes_over_the_whole_series_and_makes_room_in_a_pause(
-    engine: RunEngine, film: Any, series: Series, monkeypatch: pytest.MonkeyPatch
+    engine: RunEngine, film: Any, series: Series, monkeypatch: pytest.MonkeyPatch, run_until: Any
 ) -> None:
     shown: list[Any] = []
 
@@ -151,7 +151,7 @@ def test_a_bar_goes_over_the_whole_series_and_makes_room_in_a_pause(
 
     monkeypatch.setattr("ptycho_plugin.plans.series.SeriesBar", Bar)
     with pytest.raises(RunEngineInterrupted):
-        interrupted(engine, series(stop_rule=Rule(("A", 1))), exposing(film), end_with("_request_pause_coro"))
+        run_until(series(stop_rule=Rule(("A", 1))), exposing(film), end_with("_request_pause_coro"))
     assert shown[1:] == ["resume", "pause"]
     engine.resume()
     assert shown[3:] == ["resume", "pause"]
@@ -161,21 +161,6 @@ def test_a_bar_goes_over_the_whole_series_and_makes_room_in_a_pause(
 
 def end_with(coroutine: str) -> Callable[[RunEngine], None]:
     return lambda engine: engine.loop.create_task(getattr(engine, coroutine)())
-
-
-def interrupted(engine: RunEngine, plan: Any, at: Callable[[Msg], bool], interrupt: Any) -> None:
-    """Run a plan that is interrupted while, or just after, the first message of a kind is at work."""
-    pending = [interrupt]
-
-    def hook(message: Msg) -> None:
-        if pending and at(message):
-            pending.pop()(engine)
-
-    engine.msg_hook = hook
-    try:
-        engine(plan)
-    finally:
-        engine.msg_hook = None
 
 
 def exposing(film: Any, number: int = 0) -> Callable[[Msg], bool]:
@@ -201,17 +186,15 @@ def messages(engine: RunEngine, plan: Any) -> list[str]:
 
 @pytest.mark.parametrize("end", ["_abort_coro", "_stop_coro"])
 def test_what_was_ended_goes_on_by_the_same_call(
-    engine: RunEngine, film: Any, documents: Any, series: Series, tmp_path: Any, end: str
+    engine: RunEngine, film: Any, documents: Any, series: Series, tmp_path: Any, end: str, run_until: Any
 ) -> None:
     end_now = end_with(end) if end == "_stop_coro" else lambda e: e.loop.create_task(e._abort_coro("a test"))
     with pytest.raises(RunEngineInterrupted):  # while the coarse stage goes to the first region
-        interrupted(
-            engine, series(), lambda m: m.obj is film.beamline.coarse.y and m.command == "set", end_now
-        )
+        run_until(series(), lambda m: m.obj is film.beamline.coarse.y and m.command == "set", end_now)
     rng = np.random.default_rng(3)
     for _ in range(4):
         with pytest.raises(RunEngineInterrupted):
-            interrupted(engine, series(), message(int(rng.integers(60, 260))), end_now)
+            run_until(series(), message(int(rng.integers(60, 260))), end_now)
         film.beamline.stage.y.set(0.7).wait(timeout=5)  # whatever somebody does in between
         film.beamline.coarse.x.set(-5.0).wait(timeout=5)
     with Ledger(film.ledger._database.path) as another_session:
@@ -224,7 +207,7 @@ def series_of(series: Series) -> dict[str, Any]:
 
 
 def test_a_pause_or_a_suspender_at_any_message_loses_nothing_and_exposes_nothing_twice(
-    engine: RunEngine, film: Any, documents: Any, series: Series
+    engine: RunEngine, film: Any, documents: Any, series: Series, run_until: Any
 ) -> None:
     matrix = MATRIX.model_copy(update={"repeats": 1})
     number = len(messages(engine, series(matrix=matrix)))
@@ -238,10 +221,10 @@ def test_a_pause_or_a_suspender_at_any_message_loses_nothing_and_exposes_nothing
         at = message(int(rng.integers(2, number)))
         again = series(matrix=matrix.model_copy(update={"repeats": repeat}))
         if repeat % 2:
-            interrupted(engine, again, at, lambda engine: engine.request_suspend(beam_is_back))
+            run_until(again, at, lambda engine: engine.request_suspend(beam_is_back))
         else:
             with pytest.raises(RunEngineInterrupted):
-                interrupted(engine, again, at, end_with("_request_pause_coro"))
+                run_until(again, at, end_with("_request_pause_coro"))
             assert not film.is_open
             engine.resume()
         repeats += [("A", repeat), ("B", repeat)]
@@ -249,7 +232,7 @@ def test_a_pause_or_a_suspender_at_any_message_loses_nothing_and_exposes_nothing
 
 
 def test_a_suspender_holds_the_series_until_the_beam_is_back(
-    engine: RunEngine, film: Any, documents: Any, series: Series
+    engine: RunEngine, film: Any, documents: Any, series: Series, run_until: Any
 ) -> None:
     current = Signal(name="current", value=100.0)
     suspender = ring_current_suspender(current, 50.0, settle_s=0.0)
@@ -260,16 +243,16 @@ def test_a_suspender_holds_the_series_until_the_beam_is_back(
         current.put(0.0)
         Timer(0.1, current.put, (100.0,)).start()
 
-    interrupted(engine, bpp.suspend_wrapper(series(), suspender), exposing(film, 5), lose)
+    run_until(bpp.suspend_wrapper(series(), suspender), exposing(film, 5), lose)
     assert lost
     assert_done(film, documents)
 
 
 def test_after_a_halt_the_point_under_way_is_left_out_until_it_is_asked_for(
-    engine: RunEngine, film: Any, documents: Any, series: Series, capsys: Any
+    engine: RunEngine, film: Any, documents: Any, series: Series, capsys: Any, run_until: Any
 ) -> None:
     with pytest.raises(RunEngineInterrupted):
-        interrupted(engine, series(), exposing(film), end_with("_halt_coro"))
+        run_until(series(), exposing(film), end_with("_halt_coro"))
     assert not film.is_open
     engine(series())
     assert_done(film, documents, left_out=1)
@@ -401,11 +384,11 @@ def test_another_exposure_is_another_series(
 
 
 def test_a_sample_that_is_mounted_again_keeps_its_regions(
-    engine: RunEngine, film: Any, documents: Any, series: Series
+    engine: RunEngine, film: Any, documents: Any, series: Series, run_until: Any
 ) -> None:
     film.ledger.samples.find_marks("film", {"left": (0, 0), "right": (0, 1000)})
     with pytest.raises(RunEngineInterrupted):
-        interrupted(engine, series(), exposing(film, 4), end_with("_stop_coro"))
+        run_until(series(), exposing(film, 4), end_with("_stop_coro"))
     film.ledger.samples.mount("film", again=True)
     film.ledger.samples.find_marks("film", {"left": (2.0, 1.0), "right": (2.0, 1001.0)})
     engine(series())
@@ -538,7 +521,9 @@ def test_a_rule_hears_of_every_repeat_in_order_whatever_came_between(
     assert [(done.region.name, done.repeat) for done in rule.told] == [("A", 1), ("B", 1), ("B", 2)]
 
 
-def test_a_pause_makes_no_rule_wait_again(engine: RunEngine, film: Any, series: Series) -> None:
+def test_a_pause_makes_no_rule_wait_again(
+    engine: RunEngine, film: Any, series: Series, run_until: Any
+) -> None:
     only_a, waits = MATRIX.model_copy(update={"regions": ("A",), "repeats": 1}), 20
     engine(series(matrix=only_a))
 
@@ -555,7 +540,7 @@ def test_a_pause_makes_no_rule_wait_again(engine: RunEngine, film: Any, series: 
 
     more = series(matrix=MATRIX.model_copy(update={"regions": ("A",)}), stop_rule=waiting)
     with pytest.raises(RunEngineInterrupted):
-        interrupted(engine, more, last_wait, end_with("_request_pause_coro"))
+        run_until(more, last_wait, end_with("_request_pause_coro"))
     seen: list[Msg] = []
     engine.msg_hook = seen.append
     engine.resume()
