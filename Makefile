@@ -42,7 +42,7 @@ soak-dose: setup
 
 # Pins every dependency with its hashes.
 lock: setup
-	$(BIN)/uv pip compile pyproject.toml --extra server --extra dev --python-version 3.11 --universal \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra epics --extra ioc --extra queue --extra server --python-version 3.11 --universal \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --output-file requirements.lock
 
 clean:
