@@ -36,7 +36,7 @@ STATES = (
     "Aborted",
 )
 
-_Passive = passive_group(
+_Passive: Any = passive_group(
     PilatusDetectorCam,
     values={
         "PortName": "PIL",
@@ -116,8 +116,8 @@ class Camera(_Passive):
         self._stop = asyncio.Event()
         self._missing = 0
         """Frames that external triggers are yet to bring."""
-        self._frames: asyncio.TaskGroup | None = None
-        """Of an acquisition under way."""
+        self._frames: list[asyncio.Task[None]] | None = None
+        """On their way, of an acquisition that is not over."""
 
     @property
     def missing(self) -> int:
@@ -146,11 +146,11 @@ class Camera(_Passive):
         await self.acquire_rbv.write(ACQUIRE)
         await self.num_images_counter.write(0)
         await self.status_message.write("")
-        self._stop = asyncio.Event()
+        self._stop, self._frames = asyncio.Event(), []
         try:
-            async with asyncio.TaskGroup() as self._frames:
-                await (self._wait() if self.trigger_mode.value in EXTERNAL else self._expose())
+            await (self._wait() if self.trigger_mode.value in EXTERNAL else self._expose())
         finally:
+            await asyncio.gather(*self._frames)
             self._frames = None
             await self.detector_state.write("Error" if self.status_message.value else "Idle")
             await instance.write(DONE, verify_value=False)
@@ -210,7 +210,7 @@ class Camera(_Passive):
         if keep is not None and self._faults.befalls("drop_frame"):
             keep, fate = None, Fate.DROPPED
         pulse = self._gate.raise_now(exposure_s, keep, begin)
-        self._frames.create_task(self._collect(pulse, fate))
+        self._frames.append(asyncio.create_task(self._collect(pulse, fate)))
         return pulse
 
     async def _collect(self, pulse: Pulse, fate: Fate) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ptycho_plugin.ioc.physics import Keep, Physics, Reading
 from ptycho_plugin.ioc.twin import Twin
+
+T = TypeVar("T")
 
 
 async def until(when: float) -> None:
@@ -103,7 +107,8 @@ def _chain(source: Future[None], target: asyncio.Future[None]) -> None:
     wrapped.add_done_callback(lambda done: _tell(done, [target]))
 
 
-def _tell(done: asyncio.Future, listeners: list[asyncio.Future]) -> None:
+def _tell(done: asyncio.Future[T], listeners: Sequence[asyncio.Future[T]]) -> None:
+    """Let others know how a future ended."""
     error = done.exception()
     for listener in listeners:
         if listener.done():

@@ -21,7 +21,7 @@ DONE, CAPTURE = "Done", "Capture"
 OFF_ON = ("Off", "On")
 DISABLE_ENABLE = ("Disable", "Enable")
 
-_Passive = passive_group(
+_Passive: Any = passive_group(
     HDF5Plugin_V34,
     values={
         "PluginType": "NDFileHDF5",

@@ -54,14 +54,17 @@ class IocProcess:
         directory: str | Path | None = None,
         **settings: Any,
     ) -> None:
-        self._temporary = TemporaryDirectory(prefix="ptycho-ioc-") if directory is None else None
+        self._temporary: TemporaryDirectory[str] | None = None
+        if directory is None:
+            self._temporary = TemporaryDirectory(prefix="ptycho-ioc-")
+            directory = self._temporary.name
         self._process: subprocess.Popen[str] | None = None
         self.settings = IocSettings(
             prefix=prefix,
             options=options,
             port=port or free_port(),
             repeater_port=repeater_port or free_port(),
-            directory=Path(directory or self._temporary.name).resolve(),
+            directory=Path(directory).resolve(),
             **settings,
         )
 

@@ -22,12 +22,13 @@ _RECORD = re.compile(r"\[\S+ \S+ (\w+)\]")
 _CHOICES = re.compile(r"\d+='?([^'=]+?)'?(?=\s+\d+=|$)")
 _FLOATS = ("ai", "ao", "calc", "calcout")
 _TEXTS = ("stringin", "stringout")
-Putter = Callable[[Any, Any, Any], Awaitable[None]]
+Putter = Callable[[Any, Any, Any], Awaitable[Any]]
 
 
-async def follow(group: Any, instance: Any, value: Any) -> None:
+async def follow(group: Any, instance: Any, value: Any) -> Any:
     """Let a setpoint's readback say what was written."""
     await group.pvdb[instance.pvname + READBACK].write(value)
+    return value  # of a menu, its text: caproto would keep the number that came
 
 
 def passive_group(device: Any, values: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]]) -> Any:

@@ -15,7 +15,7 @@ from ptycho_plugin.ioc.records import passive_group
 
 CLOCK_HZ = 1e7
 
-_Passive = passive_group(
+_Passive: Any = passive_group(
     EpicsScaler,
     values={
         ".CONT": "OneShot",

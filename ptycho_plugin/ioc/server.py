@@ -28,8 +28,10 @@ from ptycho_plugin.ioc.piezo import Piezo
 from ptycho_plugin.ioc.repeater import Repeater
 from ptycho_plugin.ioc.ring import Ring
 from ptycho_plugin.ioc.scaler import Amplifier, Scaler
+from ptycho_plugin.ioc.sequencer import Sequencer
 from ptycho_plugin.ioc.settings import LOOPBACK, IocSettings
 from ptycho_plugin.ioc.shutter import Shutter
+from ptycho_plugin.ioc.trajectory import TrajectoryRecords
 from ptycho_plugin.ioc.twin import Twin
 from ptycho_plugin.ioc.twin_records import TwinRecords
 from ptycho_plugin.simulation.world import SHUTTER_STREAM, RecordedWorld, SimulatedWorld
@@ -85,7 +87,7 @@ def records(settings: IocSettings, world: SimulatedWorld | RecordedWorld, physic
     )
     camera = Camera(prefix=f"{prefix}PIL:cam1:", gate=gate, faults=faults, plugin=plugin, frame_shape=shape)
     rng = np.random.default_rng((settings.options.seed, SHUTTER_STREAM))
-    groups = [
+    groups: list[Any] = [
         *(Motor(prefix=prefix + axis, twin=twin, axis=axis) for axis in twin.axes if is_motor(axis)),
         *(Piezo(prefix=prefix + axis, twin=twin, axis=axis) for axis in PIEZO_AXES),
         Shutter(prefix=f"{prefix}SHUTTER:", twin=twin, timing=settings.options.shutter, rng=rng),
@@ -96,6 +98,7 @@ def records(settings: IocSettings, world: SimulatedWorld | RecordedWorld, physic
         EncoderCapture(prefix=f"{prefix}ENC:", gate=gate),
         plugin,
         camera,
+        TrajectoryRecords(prefix=f"{prefix}TRAJ:", sequencer=Sequencer(twin, camera), amplifier=amplifier),
         TwinRecords(prefix=f"{prefix}TWIN:", twin=twin, physics=physics, gate=gate, faults=faults),
     ]
     return {name: record for group in groups for name, record in group.pvdb.items()}

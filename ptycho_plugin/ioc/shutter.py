@@ -46,7 +46,7 @@ class Shutter(PVGroup):
         self._moving = asyncio.Lock()
 
     @command.putter
-    async def command(self, _instance: Any, value: str) -> None:
+    async def command(self, _instance: Any, value: str) -> str:
         """Move the blades; one command after the other."""
         opens = value == "Open"
         async with self._moving:
@@ -56,6 +56,7 @@ class Shutter(PVGroup):
             await until(moved)
             self._twin.advance(moved)
             await self.status.write(CLOSED_OPEN[opens])
+        return value
 
     def _lag_s(self, opens: bool) -> float:
         if opens:

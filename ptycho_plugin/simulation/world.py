@@ -171,9 +171,9 @@ class SimulatedWorld(Controls):
 
     def set_source(self, fwhm_nm: tuple[float, float]) -> None:
         """Widen the source's image (row, column) at the sample, besides what the options say of it."""
-        fwhm = (hypot(*widths) for widths in zip(self.options.source_fwhm_nm, fwhm_nm, strict=True))
+        row, column = (hypot(*widths) for widths in zip(self.options.source_fwhm_nm, fwhm_nm, strict=True))
         with self._lock:
-            self._source = source_points_um(tuple(fwhm), self._optic.outermost_zone * 1e9)
+            self._source = source_points_um((row, column), self._optic.outermost_zone * 1e9)
 
     def mount(self) -> None:
         """Make the specimen that is in the beam, which the first exposure would wait for."""
