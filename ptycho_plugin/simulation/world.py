@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle
+from math import hypot
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,8 @@ DEGRADATION_STREAM = 2
 """Of random numbers: what a sample endures leaves the frames' noise as it is."""
 JITTER_SAMPLES = 4
 """Places of the probe during one exposure."""
+REPLAYED_EXPOSURE_S = 0.2
+"""The exposure that a recorded frame stands for, where nothing says how long it took."""
 NOTHING = np.ones((1, 1), np.complex64)
 """The transmission of an empty place."""
 
@@ -90,7 +93,8 @@ class SimulatedWorld(Controls):
         self._shutter_rng = np.random.default_rng((options.seed, SHUTTER_STREAM))
         self._critical_repeats = critical_repeats(np.random.default_rng((options.seed, DEGRADATION_STREAM)))
         self._detected = options.detection.efficiency(geometry.energy_eV)
-        self._source = source_points_um(options.source_fwhm_nm, optic.outermost_zone * 1e9)
+        self._optic = optic
+        self.set_source((0.0, 0.0))
         self._photons_on_sample = 0.0
 
     @property
@@ -104,8 +108,8 @@ class SimulatedWorld(Controls):
             if self._open and not open:
                 timing = self.options.shutter
                 closing_s = max(0.0, self._shutter_rng.normal(timing.closing_lag_s, timing.jitter_s))
-                passed = self._flux.per_second * closing_s * self._attenuator_transmission
-                self._bring(passed, *self._in_beam(self._pair("stage")[None]))
+                row, column = self._pair("stage")
+                self.shine((row, column), closing_s, self._attenuator_transmission)
             super().set_shutter(open)
 
     def expose(self, exposure_s: float) -> Exposure:
@@ -121,15 +125,62 @@ class SimulatedWorld(Controls):
         InputError
             If the exposure time is not a positive number.
         """
+        with self._lock:
+            beam = self._attenuator_transmission * self._open
+            return self.expose_along(self._pair("stage")[None], exposure_s, beam)
+
+    def expose_along(self, path_um: NDArray[np.float64], exposure_s: float, beam: float) -> Exposure:
+        """Take one exposure of a stage that may move, in a beam of any brightness.
+
+        Parameters
+        ----------
+        path_um : ndarray, (place, 2)
+            Stage positions (row, column) in micrometres, for equal parts of the time.
+        exposure_s : float
+            In seconds; it is not waited for.
+        beam : float
+            Photons, as a part of the unattenuated source's; shutter and attenuator are not asked.
+
+        Raises
+        ------
+        InputError
+            If the exposure time is not a positive number.
+        """
         check_exposure(exposure_s)
         with self._lock:
-            stage_um = self._stage_during_exposure()
-            photons = self._flux.photons(exposure_s) * self._attenuator_transmission * self._open
+            stage_um = self._stage_during_exposure(path_um)
+            photons = self._flux.photons(exposure_s) * beam
             name, on_specimen_um = self._in_beam(stage_um)
             frame = self._frame(self._pattern(name, on_specimen_um), photons, exposure_s)
             self._bring(photons, name, on_specimen_um)
             row, column = stage_um.mean(axis=0)
             return Exposure(frame, (float(row), float(column)), self._monitor(photons))
+
+    def shine(self, stage_um: tuple[float, float], seconds: float, beam: float) -> None:
+        """Bring light onto what is in the beam that no detector counts, as on the way between exposures.
+
+        Parameters
+        ----------
+        stage_um : (float, float)
+            Stage position (row, column) in micrometres.
+        seconds, beam : float
+            As for `expose_along`.
+        """
+        with self._lock:
+            self._bring(self._flux.per_second * seconds * beam, *self._in_beam(np.array([stage_um])))
+
+    def set_source(self, fwhm_nm: tuple[float, float]) -> None:
+        """Widen the source's image (row, column) at the sample, besides what the options say of it."""
+        row, column = (hypot(*widths) for widths in zip(self.options.source_fwhm_nm, fwhm_nm, strict=True))
+        with self._lock:
+            self._source = source_points_um((row, column), self._optic.outermost_zone * 1e9)
+
+    def mount(self) -> None:
+        """Make the specimen that is in the beam, which the first exposure would wait for."""
+        name, _ = self._in_beam(self._pair("stage")[None])
+        if name is not None:
+            with self._lock:
+                self._transmission(name)
 
     def truth(self, name: str) -> Truth:
         """Return what a perfect reconstruction of a specimen, as it is now, would be.
@@ -155,12 +206,15 @@ class SimulatedWorld(Controls):
             centre_px = self._to_px(on_specimen_um.mean(axis=0), self._transmission(name).shape)
             self._degrading[name].receive(centre_px, photons)
 
-    def _stage_during_exposure(self) -> NDArray[np.float64]:
+    def _stage_during_exposure(self, path_um: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the true stage positions ``(sample, 2)``, in micrometres at moments of one exposure."""
         within = self.options.jitter_within_nm * UM_PER_NM
         between = self._rng.normal(scale=self.options.jitter_between_nm * UM_PER_NM, size=2)
-        motion = self._rng.normal(scale=within, size=(JITTER_SAMPLES if within else 1, 2))
-        return self._pair("stage") + between + motion
+        stands = len(path_um) == 1
+        motion = self._rng.normal(
+            scale=within, size=(JITTER_SAMPLES if within and stands else len(path_um), 2)
+        )
+        return path_um + between + motion
 
     def _frame(self, pattern: NDArray[np.float32], photons: float, exposure_s: float) -> NDArray[np.int32]:
         orientation = self.options.orientation
@@ -246,6 +300,14 @@ class RecordedWorld(Controls):
         self.detector_shape: tuple[int, int] = self._frames.shape[1:]
         centre = dataset.geometry.frame_side // 2
         self.beam_centre_px = (centre, centre)
+        counts = float(np.sum(dataset.frames, where=dataset.mask, dtype=np.float64))
+        self.photons_per_second = counts / len(dataset) / REPLAYED_EXPOSURE_S
+        self._photons_on_sample = 0.0
+
+    @property
+    def photons_on_sample(self) -> float:
+        """Photons that have come onto the sample so far, where the detector had recorded every one."""
+        return self._photons_on_sample
 
     def set_transmission(self, value: float) -> None:
         """Accept full transmission, the only one that was recorded."""
@@ -265,13 +327,40 @@ class RecordedWorld(Controls):
         InputError
             If nothing was recorded within half a step of here.
         """
+        with self._lock:
+            return self.expose_along(self._pair("stage")[None], exposure_s, float(self._open))
+
+    def expose_along(self, path_um: NDArray[np.float64], exposure_s: float, beam: float) -> Exposure:
+        """Return a frame recorded nearest to the middle of a path, or zeros without a beam.
+
+        Parameters
+        ----------
+        path_um : ndarray, (place, 2)
+            Stage positions (row, column) in micrometres.
+        exposure_s, beam : float
+            Their photons reach the sample at the rate of the recording; the frame is as it was recorded.
+
+        Raises
+        ------
+        InputError
+            If nothing was recorded within half a step of there.
+        """
         check_exposure(exposure_s)
         with self._lock:
-            coarse, is_open = self._pair("coarse"), self._open
-            index = self._frame_at(coarse + self._pair("stage"))
+            coarse = self._pair("coarse")
+            index = self._frame_at(coarse + path_um.mean(axis=0))
+            self._photons_on_sample += self.photons_per_second * exposure_s * beam
         row, column = self.positions_um[index] - coarse
-        frame = self._frames[index].copy() if is_open else np.minimum(self._frames[index], 0)
+        frame = self._frames[index].copy() if beam > 0 else np.minimum(self._frames[index], 0)
         return Exposure(frame, (float(row), float(column)), float(frame[frame > 0].sum()))
+
+    def shine(self, stage_um: tuple[float, float], seconds: float, beam: float) -> None:  # noqa: ARG002
+        """Bring light onto the sample that no detector counts, wherever the stage is."""
+        with self._lock:
+            self._photons_on_sample += self.photons_per_second * seconds * beam
+
+    def set_source(self, fwhm_nm: tuple[float, float]) -> None:
+        """Accept any width of the source: a recording stays as coherent as it was."""
 
     def _frame_at(self, here: NDArray[np.float64]) -> int:
         """Return the next frame of the nearest place, in micrometres."""
