@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ptycho_plugin.errors import InputError
-
 if TYPE_CHECKING:
     from ptycho_plugin.ioc.settings import IocSettings
-
-EXTRA = "the simulated beamline needs caproto: install ptycho-plugin[ioc]"
 
 
 def run_ioc(
@@ -32,13 +28,9 @@ def run_ioc(
 
     Example: ptycho ioc --prefix PTYCHO: --directory frames
     """
-    try:
-        from ptycho_plugin.ioc.server import serve
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("caproto"):
-            raise InputError(EXTRA) from None
-        raise
-    serve(_settings(prefix, port, directory, seed, replay), lambda line: print(line, flush=True))
+    from ptycho_plugin.ioc.launch import launch
+
+    launch(_settings(prefix, port, directory, seed, replay), lambda line: print(line, flush=True))
 
 
 def _settings(prefix: str, port: int | None, directory: Path, seed: int, replay: Path | None) -> IocSettings:

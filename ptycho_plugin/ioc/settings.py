@@ -64,6 +64,10 @@ class IocSettings(CheckedModel):
             "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
             "EPICS_CAS_BEACON_ADDR_LIST": LOOPBACK,
             "EPICS_CAS_BEACON_PORT": str(self.repeater_port),
+            # A monitor waits so long for others to go with it.
+            "CAPROTO_SERVER_HIGH_LOAD_TIMEOUT_SEC": "0.001",
+            # ophyd only lends its classes here: it must not start a client.
+            "OPHYD_CONTROL_LAYER": "dummy",
         }
 
 
