@@ -54,6 +54,7 @@ def passive_group(*devices: Any, values: Mapping[str, Any], choices: Mapping[str
             setpoint, kind = name.removesuffix(READBACK), _kind(walked.item)
             menu = choices.get(setpoint) or _choices(kind, walked.item)
             record = _record(kind, values.get(setpoint), menu)
+            attribute = attribute if attribute not in attributes else name.replace(".", "_")
             attributes[attribute] = pvproperty(name=name, put=put, **record)
     return type(PVGroup)(f"Passive{devices[0].__name__}", (PVGroup,), attributes)
 

@@ -31,7 +31,8 @@ from ptycho_plugin.ioc.shutter import Shutter
 from ptycho_plugin.ioc.trajectory import TrajectoryRecords
 from ptycho_plugin.ioc.twin import Twin
 from ptycho_plugin.ioc.twin_records import TwinRecords
-from ptycho_plugin.simulation.world import SHUTTER_STREAM, RecordedWorld, SimulatedWorld
+from ptycho_plugin.simulation.recorded import RecordedWorld
+from ptycho_plugin.simulation.world import SHUTTER_STREAM, SimulatedWorld
 
 
 def serve(settings: IocSettings, when_ready: Callable[[str], None]) -> None:

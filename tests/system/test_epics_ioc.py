@@ -174,7 +174,7 @@ def test_the_camera_and_its_files_work_with_ophyd(ioc: IocProcess, line: Line) -
         hdf = Component(Files, "HDF1:", write_path_template=str(ioc.directory))
 
     detector = Pilatus(f"{ioc.settings.prefix}PIL:", name="pilatus")
-    detector.wait_for_connection(all_signals=True, timeout=PATIENCE_S)
+    detector.wait_for_connection(timeout=PATIENCE_S)
     detector.cam.acquire_time.set(EXPOSURE_S).wait(timeout=PATIENCE_S)
     detector.cam.acquire_period.set(EXPOSURE_S).wait(timeout=PATIENCE_S)
     detector.stage_sigs["cam.num_images"] = 1
