@@ -46,7 +46,7 @@ def replayed_beamline(
         If the file cannot be used, or its counts are no whole numbers.
     """
     from ptycho_plugin.io import read_dataset
-    from ptycho_plugin.simulation.world import RecordedWorld
+    from ptycho_plugin.simulation.recorded import RecordedWorld
 
     dataset = scan if isinstance(scan, PtychoDataset) else read_dataset(scan)
     world = RecordedWorld(dataset)

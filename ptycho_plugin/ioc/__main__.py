@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 
-from ptycho_plugin.ioc.server import serve
+from ptycho_plugin.ioc.launch import launch
 from ptycho_plugin.ioc.settings import IocSettings
 
 
@@ -22,4 +22,4 @@ def _say(line: str) -> None:
 if __name__ == "__main__":
     settings = IocSettings.model_validate_json(sys.stdin.readline())
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    serve(settings, _say)
+    launch(settings, _say)

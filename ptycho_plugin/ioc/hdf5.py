@@ -9,7 +9,7 @@ from typing import Any
 
 from caproto import ChannelType
 from caproto.server import pvproperty
-from ophyd.areadetector.plugins import HDF5Plugin_V34
+from ophyd.areadetector.plugins import HDF5Plugin, HDF5Plugin_V34
 
 from ptycho_plugin.devices.hdf5_frames import FrameFile
 from ptycho_plugin.errors import InputError
@@ -23,6 +23,7 @@ DISABLE_ENABLE = ("Disable", "Enable")
 
 _Passive: Any = passive_group(
     HDF5Plugin_V34,
+    HDF5Plugin,
     values={
         "PluginType": "NDFileHDF5",
         "PortName": PORT,

@@ -84,12 +84,17 @@ class IocProcess:
         return self.directory / "ioc.log"
 
     @property
-    def is_running(self) -> bool:
-        """Whether the process is alive."""
-        return self._process is not None and self._process.poll() is None
+    def pid(self) -> int | None:
+        """The process' number, while it is alive."""
+        is_alive = self._process is not None and self._process.poll() is None
+        return self._process.pid if self._process is not None and is_alive else None
 
     def __enter__(self) -> IocProcess:
-        self.start()
+        try:
+            self.start()
+        except IocError:
+            self.close()
+            raise
         return self
 
     def __exit__(

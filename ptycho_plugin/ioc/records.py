@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from caproto import ChannelType
@@ -31,12 +32,12 @@ async def follow(group: Any, instance: Any, value: Any) -> Any:
     return value  # of a menu, its text: caproto would keep the number that came
 
 
-def passive_group(device: Any, values: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]]) -> Any:
+def passive_group(*devices: Any, values: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]]) -> Any:
     """Return a group of records, for a class of records with a life of their own to inherit from.
 
     Parameters
     ----------
-    device : ophyd class
+    *devices : ophyd class
         Each record is an attribute that is named as ophyd's component is; the readback has an ``_rbv``.
     values : mapping of str to value
         At first, where that is not nothing; its type is the record's.
@@ -45,7 +46,7 @@ def passive_group(device: Any, values: Mapping[str, Any], choices: Mapping[str, 
     """
     attributes: dict[str, Any] = {}
     names: set[str] = set()
-    for walked in device.walk_components():
+    for walked in chain.from_iterable(device.walk_components() for device in devices):
         for name, attribute, put in _records(walked):
             if name in names:  # ophyd has some of them twice
                 continue
@@ -53,8 +54,9 @@ def passive_group(device: Any, values: Mapping[str, Any], choices: Mapping[str, 
             setpoint, kind = name.removesuffix(READBACK), _kind(walked.item)
             menu = choices.get(setpoint) or _choices(kind, walked.item)
             record = _record(kind, values.get(setpoint), menu)
+            attribute = attribute if attribute not in attributes else name.replace(".", "_")
             attributes[attribute] = pvproperty(name=name, put=put, **record)
-    return type(PVGroup)(f"Passive{device.__name__}", (PVGroup,), attributes)
+    return type(PVGroup)(f"Passive{devices[0].__name__}", (PVGroup,), attributes)
 
 
 def _records(walked: Any) -> Iterator[tuple[str, str, Putter | None]]:

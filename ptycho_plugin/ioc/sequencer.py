@@ -32,7 +32,7 @@ class SequencerFault(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class Route:
     """The points of a trajectory.
 
     Parameters
@@ -63,31 +63,31 @@ class Sequencer:
         self._axes = [twin.axes[name] for name in PIEZO_AXES]
         self.is_aborted = False
 
-    def check(self, path: Path) -> None:
+    def check(self, route: Route) -> None:
         """Raise `InputError` if a trajectory cannot be run."""
-        if not 0 < path.exposure_s < np.inf:
-            raise InputError(f"EXPOSURE cannot be {path.exposure_s} s: give a positive time")
-        for axis, places in zip(self._axes, path.points_um.T, strict=True):
+        if not 0 < route.exposure_s < np.inf:
+            raise InputError(f"EXPOSURE cannot be {route.exposure_s} s: give a positive time")
+        for axis, places in zip(self._axes, route.points_um.T, strict=True):
             for place in places:
                 axis.check(float(place))
 
-    def duration_s(self, path: Path) -> float:
+    def duration_s(self, route: Route) -> float:
         """Return the time from the first gate's rise to the last one's fall."""
         speeds = [axis.velocity for axis in self._axes]
-        steps = np.abs(np.diff(path.points_um, axis=0))
+        steps = np.abs(np.diff(route.points_um, axis=0))
         settle_s = max(axis.settle_s for axis in self._axes)
         moves_s = (steps / speeds).max(axis=1, initial=0.0) + settle_s * steps.any(axis=1)
-        return float(len(path.points_um) * path.exposure_s + np.sum(moves_s + READOUT_S))
+        return float(len(route.points_um) * route.exposure_s + np.sum(moves_s + READOUT_S))
 
-    def check_camera(self, path: Path) -> None:
+    def check_camera(self, route: Route) -> None:
         """Raise `InputError` if the camera does not wait for a frame from each point."""
-        if self._camera.missing < len(path.points_um):
+        if self._camera.missing < len(route.points_um):
             raise InputError(
                 f"the camera waits for {self._camera.missing} external triggers, the trajectory gives "
-                f"{len(path.points_um)}: set its TriggerMode and NumImages, and let it acquire"
+                f"{len(route.points_um)}: set its TriggerMode and NumImages, and let it acquire"
             )
 
-    async def go_to_start(self, path: Path) -> None:
+    async def go_to_start(self, route: Route) -> None:
         """Move to the first point.
 
         Raises
@@ -96,14 +96,14 @@ class Sequencer:
             If the stage does not arrive.
         """
         self.is_aborted = False
-        await self._go(path, 0, time.monotonic())
+        await self._go(route, 0, time.monotonic())
 
-    async def run(self, path: Path, began: float, when_gated: Callable[[Pulse], object]) -> None:
+    async def run(self, route: Route, began: float, when_gated: Callable[[Pulse], object]) -> None:
         """Expose at each point.
 
         Parameters
         ----------
-        path : Path
+        route : Route
         began : float
             When it was told to, on the monotonic clock.
         when_gated : callable
@@ -115,8 +115,8 @@ class Sequencer:
             If the stage does not arrive at a point, or the trajectory is aborted.
         """
         when = began
-        for number in range(len(path.points_um)):
-            pulse = self._camera.trigger(path.exposure_s, await self._go(path, number, when))
+        for number in range(len(route.points_um)):
+            pulse = self._camera.trigger(route.exposure_s, await self._go(route, number, when))
             when_gated(pulse)
             when = pulse.end + READOUT_S
             await until(pulse.end)
@@ -125,9 +125,9 @@ class Sequencer:
         """Give up after the exposure that is under way."""
         self.is_aborted = True
 
-    async def _go(self, path: Path, number: int, when: float) -> float:
+    async def _go(self, route: Route, number: int, when: float) -> float:
         """Move to a point from a time on, and return when the stage has settled there."""
-        targets = [float(place) for place in path.points_um[number]]
+        targets = [float(place) for place in route.points_um[number]]
         expected = when
         for axis, target in zip(self._axes, targets, strict=True):
             if axis.target != target or axis.done_at > when:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +12,6 @@ import numpy as np
 from caproto.asyncio.server import Context
 
 from ptycho_plugin.devices.simulated import PUBLISHED_GEOMETRY
-from ptycho_plugin.errors import InputError
 from ptycho_plugin.ioc.attenuator import Attenuator
 from ptycho_plugin.ioc.axes import PIEZO_AXES, beamline_axes, is_motor
 from ptycho_plugin.ioc.camera import Camera
@@ -34,7 +31,8 @@ from ptycho_plugin.ioc.shutter import Shutter
 from ptycho_plugin.ioc.trajectory import TrajectoryRecords
 from ptycho_plugin.ioc.twin import Twin
 from ptycho_plugin.ioc.twin_records import TwinRecords
-from ptycho_plugin.simulation.world import SHUTTER_STREAM, RecordedWorld, SimulatedWorld
+from ptycho_plugin.simulation.recorded import RecordedWorld
+from ptycho_plugin.simulation.world import SHUTTER_STREAM, SimulatedWorld
 
 
 def serve(settings: IocSettings, when_ready: Callable[[str], None]) -> None:
@@ -44,19 +42,13 @@ def serve(settings: IocSettings, when_ready: Callable[[str], None]) -> None:
     ----------
     settings : IocSettings
     when_ready : callable
-        Called with one line for people when every process variable answers and the sample is mounted.
+        As for `ptycho_plugin.ioc.launch.launch`, which has set the environment and checked what it can.
 
     Raises
     ------
     InputError
-        If a port is taken, the folder cannot be made, or there is nothing to replay.
+        If there is nothing to replay.
     """
-    _check_port(settings.port)
-    try:
-        settings.directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{settings.directory} cannot hold frames: {error.strerror}") from None
-    os.environ.update(settings.server_environment)
     world = make_world(settings)
     physics = Physics(world)
     try:
@@ -140,13 +132,3 @@ def _announce(
         when_ready(f"{settings.prefix} is served, {served} process variables; for clients: {environment}")
 
     return announce
-
-
-def _check_port(port: int) -> None:
-    """Refuse a port that another process listens on: caproto would take the next one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError as error:
-            raise InputError(f"port {port} cannot be used: {error.strerror}; choose another") from None

@@ -22,6 +22,16 @@ PREFIX = "PTYCHO:"
 Port = Annotated[int, Field(ge=1024, le=65535)]
 
 
+def client_environment(port: int, repeater_port: int) -> dict[str, str]:
+    """Return what the environment of a client's process must say, before its Channel Access starts."""
+    return {
+        "EPICS_CA_ADDR_LIST": LOOPBACK,
+        "EPICS_CA_AUTO_ADDR_LIST": "NO",
+        "EPICS_CA_SERVER_PORT": str(port),
+        "EPICS_CA_REPEATER_PORT": str(repeater_port),
+    }
+
+
 class IocSettings(CheckedModel):
     """Names, ports, files and the world of one simulated beamline."""
 
@@ -42,13 +52,8 @@ class IocSettings(CheckedModel):
 
     @property
     def client_environment(self) -> dict[str, str]:
-        """What the environment of a client's process must say, before its Channel Access starts."""
-        return {
-            "EPICS_CA_ADDR_LIST": LOOPBACK,
-            "EPICS_CA_AUTO_ADDR_LIST": "NO",
-            "EPICS_CA_SERVER_PORT": str(self.port),
-            "EPICS_CA_REPEATER_PORT": str(self.repeater_port),
-        }
+        """As the function of this name."""
+        return client_environment(self.port, self.repeater_port)
 
     @property
     def server_environment(self) -> dict[str, str]:
@@ -59,6 +64,10 @@ class IocSettings(CheckedModel):
             "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
             "EPICS_CAS_BEACON_ADDR_LIST": LOOPBACK,
             "EPICS_CAS_BEACON_PORT": str(self.repeater_port),
+            # A monitor waits so long for others to go with it.
+            "CAPROTO_SERVER_HIGH_LOAD_TIMEOUT_SEC": "0.001",
+            # ophyd only lends its classes here: it must not start a client.
+            "OPHYD_CONTROL_LAYER": "dummy",
         }
 
 

@@ -15,7 +15,7 @@ from ptycho_plugin.errors import InputError
 from ptycho_plugin.ioc.gate import Pulse
 from ptycho_plugin.ioc.records import PATH_LENGTH
 from ptycho_plugin.ioc.scaler import Amplifier
-from ptycho_plugin.ioc.sequencer import MOST_POINTS, Path, Sequencer, SequencerFault
+from ptycho_plugin.ioc.sequencer import MOST_POINTS, Route, Sequencer, SequencerFault
 
 IDLE, LOADED, ARMED, RUNNING, DONE, ABORTED, FAULT = STATES = (
     "Idle",
@@ -80,7 +80,7 @@ class TrajectoryRecords(PVGroup):
         super().__init__(*args, **kwargs)
         self._sequencer = sequencer
         self._amplifier = amplifier
-        self._path: Path | None = None
+        self._route: Route | None = None
         self._captures: list[tuple[float, ...]] = []
         self._at_rest = asyncio.Event()
         self._at_rest.set()
@@ -136,28 +136,28 @@ class TrajectoryRecords(PVGroup):
         await self.state.write(state)
 
     async def _load(self) -> str:
-        self._path = None
+        self._route = None
         y, x = (np.atleast_1d(record.value).astype(float) for record in (self.y, self.x))
         if y.shape != x.shape:
             raise InputError(f"Y has {y.size} points, X has {x.size}: load as many of each")
-        path = Path(np.stack([y, x], axis=1), float(self.exposure.value))
-        self._sequencer.check(path)
+        route = Route(np.stack([y, x], axis=1), float(self.exposure.value))
+        self._sequencer.check(route)
         await self.points.write(y.size)
-        await self.duration.write(self._sequencer.duration_s(path))
-        self._path = path
+        await self.duration.write(self._sequencer.duration_s(route))
+        self._route = route
         return LOADED
 
     async def _arm(self) -> str:
-        if self._path is None:
+        if self._route is None:
             raise InputError("there is no trajectory: LOAD one first")
-        self._sequencer.check_camera(self._path)
-        await self._sequencer.go_to_start(self._path)
+        self._sequencer.check_camera(self._route)
+        await self._sequencer.go_to_start(self._route)
         self._captures.clear()
         await self.captured.write(0)
         return ARMED
 
     async def _run(self) -> str:
-        if self._path is None or self.state.value != ARMED:
+        if self._route is None or self.state.value != ARMED:
             raise InputError("the trajectory is not armed: ARM it first")
         await self._say(RUNNING)
         began, captures = time.monotonic(), []
@@ -166,7 +166,7 @@ class TrajectoryRecords(PVGroup):
             captures.append(asyncio.ensure_future(self._capture(pulse, began)))
 
         try:
-            await self._sequencer.run(self._path, began, capture)
+            await self._sequencer.run(self._route, began, capture)
         finally:  # what has been exposed is captured, whatever came then
             ends = await asyncio.gather(*captures, return_exceptions=True)
         for number, error in enumerate(ends):
