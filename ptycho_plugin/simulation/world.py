@@ -104,8 +104,8 @@ class SimulatedWorld(Controls):
             if self._open and not open:
                 timing = self.options.shutter
                 closing_s = max(0.0, self._shutter_rng.normal(timing.closing_lag_s, timing.jitter_s))
-                passed = self._flux.per_second * closing_s * self._attenuator_transmission
-                self._bring(passed, *self._in_beam(self._pair("stage")[None]))
+                row, column = self._pair("stage")
+                self.shine((row, column), closing_s, self._attenuator_transmission)
             super().set_shutter(open)
 
     def expose(self, exposure_s: float) -> Exposure:
@@ -130,6 +130,20 @@ class SimulatedWorld(Controls):
             self._bring(photons, name, on_specimen_um)
             row, column = stage_um.mean(axis=0)
             return Exposure(frame, (float(row), float(column)), self._monitor(photons))
+
+    def shine(self, stage_um: tuple[float, float], seconds: float, beam: float) -> None:
+        """Bring light onto what is in the beam that no detector counts, as on the way between exposures.
+
+        Parameters
+        ----------
+        stage_um : (float, float)
+            Stage position (row, column) in micrometres.
+        seconds : float
+        beam : float
+            Photons, as a part of the unattenuated source's; shutter and attenuator are not asked.
+        """
+        with self._lock:
+            self._bring(self._flux.per_second * seconds * beam, *self._in_beam(np.array([stage_um])))
 
     def truth(self, name: str) -> Truth:
         """Return what a perfect reconstruction of a specimen, as it is now, would be.
