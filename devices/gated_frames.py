@@ -121,6 +121,7 @@ class GatedFrames:
         columns = (*captured.positions_um[first : self._told].T, captured.counts[first : self._told])
         now = time()
         yield PartialEventPage(
+            time=[now] * (self._told - first),
             data=dict(zip(self._gate_keys, (column.tolist() for column in columns), strict=True)),
             timestamps={key: [now] * (self._told - first) for key in self._gate_keys},
         )

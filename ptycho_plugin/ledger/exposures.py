@@ -23,8 +23,8 @@ class Exposures:
     """Exposures in the order of their intents, one row each.
 
     An exposure is *done* when it was confirmed, and *withdrawn* when its shutter never opened. One
-    that was intended only is *under way* while the session that intended it lives and has begun
-    no other; after that it is *uncertain*. Both count as exposed, at their upper bound.
+    that was intended only is *under way* while the session that intended it, and those of the same
+    trajectory with it, lives and has begun no other; after that it is *uncertain*. Both count as exposed, at their upper bound.
 
     Parameters
     ----------
