@@ -144,7 +144,7 @@ class Captured:
         return len(self.counts)
 
 
-class TrajectoryScanner(Movable[str], Preparable, Flyable, Stoppable, Protocol):
+class TrajectoryScanner(Movable[str], Preparable, Flyable, Stoppable, HasName, Protocol):
     """Hardware that brings the piezo stage from point to point and raises a gate at each, without software.
 
     ``prepare(GatedPoints)`` loads a trajectory. ``set("armed")`` goes to its first point: it is set like a

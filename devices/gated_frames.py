@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from time import monotonic, time
 from typing import Any
 
-import numpy as np
 from event_model import PartialEventPage
 
 from ptycho_plugin.devices.beamline import Beamline, TrajectoryScanner
-from ptycho_plugin.errors import InputError
+from ptycho_plugin.errors import InputError, LostFrameError
 
 UNMATCHED_S = 5.0
 """After so long without a moment at which frames and gates were equally many, it is time to look."""
@@ -83,11 +82,20 @@ class GatedFrames:
         self._matched, self._matched_at = frames, monotonic()
         return True
 
-    def unmatched(self) -> Iterator[tuple[float, float, float]]:
-        """Yield position (row, column) and counts of gates whose frames nobody can tell."""
-        captured = self._scanner.captured
-        for gate in range(self._told, len(captured)):
-            yield (*captured.positions_um[gate].tolist(), float(captured.counts[gate]))
+    @property
+    def unmatched(self) -> UnmatchedGates:
+        """Gates whose frames nobody can tell, as one reading."""
+        return UnmatchedGates(self.describe_gates(), self._columns(self._told, self.gates))
+
+    def check_whole(self) -> None:
+        """Raise `LostFrameError` unless each gate of a trajectory that is over has its frame."""
+        gates, frames = self.gates, self.frames
+        if gates != frames or self._told < gates:
+            raise LostFrameError(
+                f"the trajectory had {gates} gates, and the detector wrote {frames} frames: after the first "
+                f"{self._told} nobody can tell which belongs to which position; the others stay in its file, and "
+                "the positions in the stream 'unmatched'; look at the trigger line and the file writer"
+            )
 
     def describe_collect(self) -> dict[str, Any]:
         """Return the data keys that a step scan has of detector, encoder and flux monitor."""
@@ -117,18 +125,50 @@ class GatedFrames:
         first, self._told = self._told, self._matched
         if first == self._told:
             return
+        now = [time()] * (self._told - first)
+        columns = self._columns(first, self._told)
+        yield PartialEventPage(time=now, data=columns, timestamps=dict.fromkeys(columns, now))
+
+    def _columns(self, first: int, end: int) -> dict[str, list[float]]:
+        """Return what the gates from one to another captured, by data keys."""
         captured = self._scanner.captured
-        columns = (*captured.positions_um[first : self._told].T, captured.counts[first : self._told])
-        now = time()
-        yield PartialEventPage(
-            time=[now] * (self._told - first),
-            data=dict(zip(self._gate_keys, (column.tolist() for column in columns), strict=True)),
-            timestamps={key: [now] * (self._told - first) for key in self._gate_keys},
-        )
+        columns = (*captured.positions_um[first:end].T, captured.counts[first:end])
+        return dict(zip(self._gate_keys, (column.tolist() for column in columns), strict=True))
 
     @property
     def _gate_keys(self) -> tuple[str, str, str]:
         return self._encoder.y.name, self._encoder.x.name, self._flux.counts.name
+
+
+class UnmatchedGates:
+    """Positions and counts without frames, each an array.
+
+    Parameters
+    ----------
+    keys : mapping
+        Data keys of one gate.
+    columns : mapping
+        Values of all.
+    """
+
+    name = "unmatched"
+    parent = None
+
+    def __init__(self, keys: Mapping[str, Any], columns: Mapping[str, list[float]]) -> None:
+        self._keys = keys
+        self._columns = columns
+
+    def read(self) -> dict[str, Any]:
+        """Return the arrays."""
+        now = time()
+        return {key: {"value": column, "timestamp": now} for key, column in self._columns.items()}
+
+    def describe(self) -> dict[str, Any]:
+        """Return their data keys."""
+        array = {"dtype": "array", "dtype_numpy": "<f8"}
+        return {
+            key: {**self._keys[key], **array, "shape": [len(column)]} for key, column in self._columns.items()
+        }
 
 
 def scanner_of(beamline: Beamline) -> TrajectoryScanner:

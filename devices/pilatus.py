@@ -29,8 +29,8 @@ class SimulatedPilatus(Device):
     """Full frames, one a trigger, referred to by the run's documents.
 
     Staging opens a file and unstaging closes it. ``trigger()`` exposes; its status is done
-    when the frame is on disk. Prepared, it takes a frame in each gate of a trajectory. What the frame counts in the region of interest about the beam
-    centre goes into the events.
+    when the frame is on disk. What the frame counts in the region of interest about the beam
+    centre goes into the events. Prepared, it takes a frame in each gate of a trajectory.
 
     Parameters
     ----------

@@ -137,7 +137,7 @@ class SimulatedScanner:
         """Return the status of the trajectory that was started last."""
         return self._ended
 
-    async def stop(self, *, success: bool = False) -> None:
+    async def stop(self, *, success: bool = False) -> None:  # noqa: ARG002
         """End the trajectory before its next gate, and wait until it has."""
         self._stopping.set()
         gate_s = 0.0 if self._loaded is None else self._loaded.exposure_s * self._gate.time_factor

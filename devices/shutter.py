@@ -28,9 +28,9 @@ class SimulatedShutter(Device):
 
     Its status is done when it has opened, or closed, as late as its timing says. Staging and
     unstaging close it. When the RunEngine pauses, an exposure that is under way ends as it should, a
-    trajectory makes no other, then the shutter closes; it does not wait for a camera that hangs. When the RunEngine resumes, it
-    opens again only if it had been opened for an exposure that has not begun; where a second pause or
-    suspension came in the meantime, when the last of them is over.
+    trajectory makes no other, then the shutter closes; it does not wait for a camera that hangs. When
+    the RunEngine resumes, it opens again only if it had been opened for an exposure that has not begun;
+    where a second pause or suspension came in the meantime, when the last of them is over.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator, RunEngineControlException
 
 from ptycho_plugin.devices import Beamline
+from ptycho_plugin.devices.gated_frames import scanner_of
 from ptycho_plugin.ledger.rigid import Position
 from ptycho_plugin.metadata import ProbeSource, Purpose, ScanMetadata
 from ptycho_plugin.plans.parking import park
@@ -113,4 +114,15 @@ def start_metadata(beamline: Beamline, scan: ScanMetadata, plan_name: str, num_p
         "hints": {"dimensions": [(axes, "primary")]},
         **({"slit_gaps_um": list(beamline.slit_gaps_um)} if beamline.slit_gaps_um else {}),
         **scan.to_start(),
+    }
+
+
+def trajectory_metadata(beamline: Beamline) -> dict[str, Any]:
+    """Return what a start document says otherwise of a run in which hardware gives the triggers."""
+    scanner = scanner_of(beamline)
+    measured = [beamline.encoder.y.name, beamline.encoder.x.name]
+    return {
+        "hardware_timed": True,
+        "detectors": [beamline.detector.name, scanner.name],
+        "hints": {"dimensions": [(measured, "primary")]},
     }

@@ -196,7 +196,7 @@ class DoseAccount:
         return keys
 
     def settle_all(self, outcomes: Mapping[int, Delivered | str]) -> None:
-        """Write what parts of a trajectory were, or why they were never made; the dose follows by `update`."""
+        """Write what parts of a trajectory were, or why they were never made; `update` adds them."""
         self._ledger.settle(outcomes)
 
     def confirm(self, key: int, delivered: Delivered) -> None:

@@ -86,7 +86,7 @@ class Flight:
             If it is not reserved, or the shutter is not open for it.
         """
         if not self.is_open:
-            raise DoseRefusal("a trajectory is to start that is not reserved: prepare it, and open the shutter")
+            raise DoseRefusal("no trajectory that is to start is reserved: prepare it, then open the shutter")
         self._started = True
 
     def confirm(self, frames: object) -> None:
@@ -117,7 +117,7 @@ class Flight:
         return pending.told
 
     def halt(self) -> None:
-        """Write what became of it when the RunEngine, which has stopped the scanner, takes no more message."""
+        """Write what became of it, when the RunEngine has stopped the scanner and takes no more message."""
         pending, self._pending = self._pending, None
         if pending is not None:
             self._beamline.shutter.set("closed")

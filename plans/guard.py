@@ -345,7 +345,7 @@ class DoseGuard:
     def _trigger(self, message: Msg) -> MsgGenerator[Status]:
         exposure = self._exposure
         if self._flight.is_open and message.obj is self._beamline.detector:
-            raise DoseRefusal("the detector is to expose while its gates are a trajectory's: let that end first")
+            raise DoseRefusal("the detector is to expose in the middle of a trajectory: let that end first")
         if exposure is None or message.obj is not self._beamline.detector:
             status = yield from self._remembered(message)
             if message.obj in (self._beamline.flux, self._beamline.encoder):

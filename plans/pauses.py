@@ -14,10 +14,10 @@ ANSWERS = (
 )
 
 TRAJECTORY_ANSWERS = (
-    "The trajectory was stopped before its next gate, and the shutter is closed. RE.resume(): a new trajectory "
-    "goes on with the points that are left, nothing is exposed twice. RE.abort(), RE.stop(): the frames of all "
-    "gates are saved, a scan parks its stage, and the same call goes on later. RE.halt(): nothing moves and no "
-    "frame is saved; what was exposed counts."
+    "The trajectory was stopped before its next gate, and the shutter is closed. RE.resume(): a new "
+    "trajectory goes on with the points that are left, nothing is exposed twice. RE.abort(), RE.stop(): the "
+    "frames of all gates are saved, a scan parks its stage, and the same call goes on later. RE.halt(): "
+    "nothing moves and no frame is saved; what was exposed counts."
 )
 
 

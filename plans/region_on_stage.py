@@ -75,9 +75,7 @@ class RegionOnStage:
         )
         return Finding("budget", after, "kGy", sentence, allowed, "ok")
 
-    def check_light(
-        self, light: TrajectoryLight, expected_per_s: float, most_per_s: float
-    ) -> Finding:
+    def check_light(self, light: TrajectoryLight, expected_per_s: float, most_per_s: float) -> Finding:
         """Return what of a trajectory falls into the region, or raise `DoseRefusal` if it may be too much.
 
         It cannot be held up between two points to ask again: the budget has room for its upper bound.
@@ -107,8 +105,8 @@ class RegionOnStage:
         if most > allowed:
             raise DoseRefusal(
                 f"the trajectory may take {self.region} to {most:.4g} kGy, from {before:.4g} kGy so far, and "
-                f"{allowed:.4g} kGy in {self.budget.material} are allowed; {light.seconds.sum():.3g} s with an "
-                f"open shutter are reserved, {light.transit_s:.3g} s of them between its points: expose "
+                f"{allowed:.4g} kGy in {self.budget.material} are allowed; {light.seconds.sum():.3g} s with "
+                f"an open shutter are reserved, {light.transit_s:.3g} s of them between its points: expose "
                 "shorter, attenuate, scan point by point, or set another budget"
             )
         sentence = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import sqrt
 
+import numpy as np
 from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ from ptycho_plugin.devices import Beamline
 from ptycho_plugin.devices.beamline import Captured, GatedPoints
 from ptycho_plugin.flux import FluxCalibration
 from ptycho_plugin.ledger import Delivered, Intent
-from ptycho_plugin.plans.bookkeeping import JITTERS, MARGIN, Bookkeeper, beam_of
+from ptycho_plugin.plans.bookkeeping import JITTERS, Bookkeeper, beam_of
 from ptycho_plugin.plans.dose_account import DoseAccount
 from ptycho_plugin.plans.landing import Landing, Rate
 from ptycho_plugin.plans.preflight_checks import Finding
@@ -210,7 +211,7 @@ class TrajectoryBooks:
         pending.settled |= outcomes.keys()
 
     def _light(self, points_um: NDArray[np.float64], exposure_s: float) -> MsgGenerator[TrajectoryLight]:
-        """Return the light of a trajectory of the piezo stage, as long as it may be, in the ledger's places."""
+        """Return the light of a trajectory of the piezo stage, as long as it may be, in the ledger."""
         timing = self._beamline.shutter_timing
         light = TrajectoryLight.along(
             points_um,
