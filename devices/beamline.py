@@ -16,7 +16,6 @@ from bluesky.protocols import (
     Pausable,
     Preparable,
     Readable,
-    Stoppable,
     Triggerable,
     WritesStreamAssets,
 )
@@ -144,15 +143,17 @@ class Captured:
         return len(self.counts)
 
 
-class TrajectoryScanner(Movable[str], Preparable, Flyable, Stoppable, HasName, Protocol):
+class TrajectoryScanner(Movable[str], Preparable, Flyable, HasName, Protocol):
     """Hardware that brings the piezo stage from point to point and raises a gate at each, without software.
 
     ``prepare(GatedPoints)`` loads a trajectory. ``set("armed")`` goes to its first point: it is set like a
     motor, for what is set is stopped by the RunEngine before a pause, and whatever ends a plan.
     ``kickoff()`` starts it; the status of ``complete()`` is done when it has ended, or was stopped, and
-    fails if it could not go on. ``stop()`` ends it before its next gate, and returns when it has; one
-    that is armed then ends as it is started.
+    fails if it could not go on.
     """
+
+    async def stop(self, success: bool = True) -> None:
+        """End the trajectory before its next gate, and wait until it has; an armed one ends as it starts."""
 
     @property
     def captured(self) -> Captured:

@@ -87,28 +87,36 @@ class ExposureGate:
         threading.Thread(target=self._run, args=(exposure, exposure_s), name="exposure", daemon=True).start()
         return exposure
 
-    def expose_next(self, exposure_s: float) -> Future[Exposure] | None:
-        """Raise the gate of a trajectory and return its exposure, done; None if it is held.
+    def expose_next(self, exposure_s: float, capture: Callable[[Exposure], None]) -> bool:
+        """Raise the gate of a trajectory, and return whether it was not held; then the exposure is over.
 
-        Whoever listens to the exposure has acted on it by then.
+        Parameters
+        ----------
+        exposure_s : float
+        capture : callable
+            Called with the exposure as it ends, before any other who listens to it.
 
         Raises
         ------
         RuntimeError
             If an exposure is under way.
+        Exception
+            As from the world, where the exposure failed.
         """
         with self._lock:
-            exposure = None if self._held else self._raise(exposure_s)
-        if exposure is not None:
-            self._run(exposure, exposure_s)
-        return exposure
+            if self._held:
+                return False
+            exposure = self._raise(exposure_s)
+        self._run(exposure, exposure_s, capture)
+        exposure.result()
+        return True
 
     def hold(self, held: bool = True) -> None:
         """Let a trajectory raise the gate no more, until that is taken back."""
         with self._lock:
             self._held = held
 
-    def shine(self, seconds: float, start_um: Position, end_um: Position) -> None:
+    def shine(self, seconds: float, start_um: Position, end_um: Position, stopping: threading.Event) -> None:
         """Let time pass with the gate low, while a trajectory brings the stage from place to place.
 
         As long as the shutter is open, it is light.
@@ -118,12 +126,15 @@ class ExposureGate:
         seconds : float
         start_um, end_um : (float, float)
             Stage positions (row, column).
+        stopping : threading.Event
+            Ends it early.
         """
         slices = max(LEAST_SLICES, ceil(seconds * self._time_factor / SLICE_S))
         began = time.monotonic()
         for number in range(slices):
             until = began + seconds * self._time_factor * (number + 1) / slices
-            threading.Event().wait(max(0.0, until - time.monotonic()))
+            if stopping.wait(max(0.0, until - time.monotonic())):
+                return
             row, column = (
                 start + (number + 0.5) / slices * (end - start)
                 for start, end in zip(start_um, end_um, strict=True)
@@ -143,7 +154,12 @@ class ExposureGate:
         exposure, self._next = self._next, Future()
         return exposure
 
-    def _run(self, exposure: Future[Exposure], exposure_s: float) -> None:
+    def _run(
+        self,
+        exposure: Future[Exposure],
+        exposure_s: float,
+        capture: Callable[[Exposure], None] | None = None,
+    ) -> None:
         try:
             result = self._world.expose(exposure_s)
             self._passed_s += exposure_s
@@ -153,6 +169,8 @@ class ExposureGate:
             exposure.set_exception(error)
         else:
             self._low.set()
+            if capture is not None:
+                capture(result)
             exposure.set_result(result)
 
 

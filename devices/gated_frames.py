@@ -93,7 +93,7 @@ class GatedFrames:
         if gates != frames or self._told < gates:
             raise LostFrameError(
                 f"the trajectory had {gates} gates, and the detector wrote {frames} frames: after the first "
-                f"{self._told} nobody can tell which belongs to which position; the others stay in its file, and "
+                f"{self._told} nobody can tell which belongs to which position; they stay in its file, and "
                 "the positions in the stream 'unmatched'; look at the trigger line and the file writer"
             )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ophyd.status import Status
@@ -14,6 +15,9 @@ from ptycho_plugin.devices.counters import FluxMonitor
 from ptycho_plugin.devices.gate import ExposureGate
 from ptycho_plugin.devices.stage import SimulatedStage
 from ptycho_plugin.errors import InputError
+
+if TYPE_CHECKING:
+    from ptycho_plugin.simulation.world import Exposure
 
 ARMED = "armed"
 LATE_S = 2.0
@@ -137,7 +141,7 @@ class SimulatedScanner:
         """Return the status of the trajectory that was started last."""
         return self._ended
 
-    async def stop(self, *, success: bool = False) -> None:  # noqa: ARG002
+    async def stop(self, success: bool = True) -> None:  # noqa: ARG002
         """End the trajectory before its next gate, and wait until it has."""
         self._stopping.set()
         gate_s = 0.0 if self._loaded is None else self._loaded.exposure_s * self._gate.time_factor
@@ -158,24 +162,23 @@ class SimulatedScanner:
         transits_s = [0.0, *(self._timing.steps_s(trajectory.points_um) + self._readout_s).tolist()]
         now_s = 0.0
         for before, point, transit_s in zip((points[0], *points), points, transits_s, strict=False):
+            if transit_s:
+                self._gate.shine(transit_s, before, point, self._stopping)
             if self._stopping.is_set():
                 return
-            if transit_s:
-                self._gate.shine(transit_s, before, point)
             self._stage.y.arrive(point[0])
             self._stage.x.arrive(point[1])
             now_s += transit_s
-            if self._stopping.is_set():
-                return
             self._begun += 1
-            exposure = self._gate.expose_next(trajectory.exposure_s)
-            if exposure is None:  # it is held: the shutter closes
-                self._begun -= 1
+            until_s = now_s + trajectory.exposure_s
+            if not self._gate.expose_next(trajectory.exposure_s, partial(self._capture, now_s, until_s)):
+                self._begun -= 1  # it is held, since the shutter closes
                 return
-            taken = exposure.result()
-            counts = taken.monitor_counts * self._flux.gain.get()
-            self._gates.append((*taken.position_um, counts, now_s, now_s + trajectory.exposure_s))
-            now_s += trajectory.exposure_s
+            now_s = until_s
+
+    def _capture(self, began_s: float, ended_s: float, exposure: Exposure) -> None:
+        counts = exposure.monitor_counts * self._flux.gain.get()
+        self._gates.append((*exposure.position_um, counts, began_s, ended_s))
 
 
 def _done(scanner: Any) -> Status:

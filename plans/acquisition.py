@@ -7,7 +7,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
-from bluesky.utils import MsgGenerator, RunEngineControlException
+from bluesky.utils import FailedStatus, MsgGenerator, RunEngineControlException
 
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.devices.gated_frames import scanner_of
@@ -60,7 +60,8 @@ def _close_failed(error: Exception) -> MsgGenerator[None]:
     if isinstance(error, RunEngineControlException):
         yield from bps.close_run(exit_status=error.exit_status)
     else:
-        yield from bps.close_run(exit_status="fail", reason=str(error))
+        cause = error.__cause__ if isinstance(error, FailedStatus) else None  # which says what failed
+        yield from bps.close_run(exit_status="fail", reason=str(cause or error))
 
 
 def scan_metadata(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
+from threading import Thread
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
@@ -62,9 +64,10 @@ class Flight:
         again: frozenset[int],
     ) -> MsgGenerator[None]:
         """Reserve a trajectory, as `TrajectoryBooks.reserve`; from here on no message is given twice."""
-        self._pending = yield from self.books.reserve(run_uid, numbers, trajectory, calibration, again)
-        self._pending.rewindable = yield Msg("rewindable", None, None)
+        rewindable = yield Msg("rewindable", None, None)
         self._started = False
+        self._pending = yield from self.books.reserve(run_uid, numbers, trajectory, calibration, again)
+        self._pending.rewindable = rewindable
         yield Msg("rewindable", None, False)
 
     def open(self) -> None:
@@ -117,11 +120,15 @@ class Flight:
         return pending.told
 
     def halt(self) -> None:
-        """Write what became of it, when the RunEngine has stopped the scanner and takes no more message."""
+        """Close the shutter and stop, where the RunEngine takes no message any more; write what it was."""
         pending, self._pending = self._pending, None
         if pending is not None:
             self._beamline.shutter.set("closed")
             pending.close()
+            # The RunEngine's own loop is busy with this.
+            stopping = Thread(target=asyncio.run, args=(scanner_of(self._beamline).stop(),), daemon=True)
+            stopping.start()
+            stopping.join()
             self.books.settle(pending, self._captured())
 
     def _captured(self) -> Captured | None:

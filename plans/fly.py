@@ -8,7 +8,7 @@ import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 import numpy as np
 from bluesky.protocols import Status
-from bluesky.utils import MsgGenerator
+from bluesky.utils import Msg, MsgGenerator, RunEngineControlException
 from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
@@ -47,12 +47,13 @@ def fly(beamline: Beamline, points_um: NDArray[np.float64], exposure_s: float) -
         From the plan, if frames and gates are not equally many.
     """
     frames = GatedFrames(beamline)
+    if (yield Msg("rewindable", None, None)) is None:  # nothing runs this plan, it is only being looked at
+        return
     yield from bps.declare_stream(frames, name=PRIMARY, collect=True)
     left = GatedPoints(points_um, exposure_s)
     while len(left.points_um):
         yield from _arm(beamline, frames, left)
-        if not (yield from bpp.finalize_wrapper(_run(beamline, frames), _end(beamline, frames))):
-            return
+        yield from bpp.finalize_wrapper(_run(beamline, frames), _end(beamline, frames))
         frames.check_whole()
         left = GatedPoints(left.points_um[frames.told :], exposure_s)
 
@@ -68,34 +69,39 @@ def _arm(beamline: Beamline, frames: GatedFrames, trajectory: GatedPoints) -> Ms
     frames.begin()
 
 
-def _run(beamline: Beamline, frames: GatedFrames) -> MsgGenerator[bool]:
-    """Start the trajectory, and collect what it takes until it has ended; return whether anything ran it."""
+def _run(beamline: Beamline, frames: GatedFrames) -> MsgGenerator[None]:
+    """Start the trajectory, and collect what it takes until it has ended."""
     scanner = scanner_of(beamline)
     for status in (yield from bps.mv(beamline.shutter, "open")):
         yield from until_done(status)
     yield from until_done((yield from bps.kickoff(scanner)))
     ended = yield from bps.complete(scanner)
-    if ended is None:  # nothing runs this plan, it is only being looked at
-        return False
     while not (yield from _is_done(ended, COLLECT_S)):
         yield from _collect(frames)
         yield from bps.checkpoint()  # a pause that waits for one need not wait for the end
         if frames.is_unmatched:
             yield from bps.stop(scanner)
     yield from until_done(ended)
-    return True
 
 
 def _end(beamline: Beamline, frames: GatedFrames) -> MsgGenerator[None]:
-    """Let nothing more be exposed, and collect what has been."""
+    """Let nothing more be exposed, and collect what has been, also if the plan is asked to end meanwhile."""
+    try:
+        yield from _land(beamline, frames)
+    except RunEngineControlException:
+        yield from _land(beamline, frames)
+        raise
+    if frames.told < frames.gates:
+        yield from record([frames.unmatched], UNMATCHED)
+
+
+def _land(beamline: Beamline, frames: GatedFrames) -> MsgGenerator[None]:
     yield from bps.stop(scanner_of(beamline))
     yield from close_shutter(beamline)
     latest = monotonic() + FRAME_LATE_S
     while not frames.match() and monotonic() < latest:
         yield from bps.sleep(POLL_S)
     yield from _collect(frames)
-    if frames.told < frames.gates:
-        yield from record([frames.unmatched], UNMATCHED)
 
 
 def _collect(frames: GatedFrames) -> MsgGenerator[None]:

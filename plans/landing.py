@@ -83,7 +83,7 @@ class Landing:
     def exposure(self, gate: int, rest: Photons = Photons(0.0), rest_s: float = 0.0) -> Delivered:  # noqa: B008
         """Return the exposure that a gate was, and what more came at its point."""
         counted = self.rate.calibration.photons(float(self.captured.counts[gate]))
-        place, frame = self._place(gate), "saved" if gate < self.told else "lost"
+        place, frame = self._place(gate), _frame(gate < self.told)
         return self._delivered(_sum(counted, rest), self._gate_s(gate) + rest_s, place, place, frame)
 
     def outcomes(self) -> dict[int, Outcome]:
@@ -174,3 +174,7 @@ class Landing:
 def _sum(one: Photons, other: Photons) -> Photons:
     """Return photons of one calibration together."""
     return Photons(one.number + other.number, one.sigma + other.sigma)
+
+
+def _frame(told: bool) -> Frame:
+    return "saved" if told else "lost"

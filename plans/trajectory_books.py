@@ -141,6 +141,7 @@ class TrajectoryBooks:
         transmission = yield from value_of(beamline.attenuator)
         light = yield from self._light(trajectory.points_um, trajectory.exposure_s)
         last, most = (transmission * per_s for per_s in self._books.photons_per_s(calibration))
+        rate = Rate(calibration, last, (yield from self._books.with_coarse(0.0, 0.0)))
         beam = beam_of(beamline, calibration)
         intents = [
             Intent(
@@ -161,7 +162,7 @@ class TrajectoryBooks:
             self._account.intend_all(intents, light, most, again),
             intents,
             light,
-            Rate(calibration, last, (yield from self._books.with_coarse(0.0, 0.0))),
+            rate,
             transmission,
             len(beamline.shutter.openings_s),
         )
