@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_plugin.devices.attenuator import SimulatedAttenuator
-from ptycho_plugin.devices.beamline import Beamline, MoveTiming
+from ptycho_plugin.devices.beamline import Beamline, DetectorLimits, MoveTiming
 from ptycho_plugin.devices.counters import Encoder, FluxMonitor
 from ptycho_plugin.devices.gate import ExposureGate
 from ptycho_plugin.devices.pilatus import SimulatedPilatus
+from ptycho_plugin.devices.scanner import SimulatedScanner
 from ptycho_plugin.devices.shutter import SimulatedShutter
 from ptycho_plugin.devices.stage import SimulatedAxis, SimulatedStage
 from ptycho_plugin.dose import ShutterTiming
@@ -55,11 +56,13 @@ def assemble(
         The other fields of `Beamline`.
     """
     gate = ExposureGate(world, time_factor)
+    flux = FluxMonitor(name="flux", gate=gate)
+    stage = _stage(world, "stage", stage_limits_um, time_factor, PIEZO)
     return Beamline(
-        stage=_stage(world, "stage", stage_limits_um, time_factor, PIEZO),
+        stage=stage,
         coarse=_stage(world, "coarse", (COARSE_LIMITS_UM, COARSE_LIMITS_UM), time_factor, COARSE),
         encoder=Encoder(name="encoder", gate=gate),
-        flux=FluxMonitor(name="flux", gate=gate),
+        flux=flux,
         detector=SimulatedPilatus(
             name="pilatus",
             gate=gate,
@@ -73,6 +76,14 @@ def assemble(
             name="shutter", world=world, gate=gate, timing=shutter_timing, time_factor=time_factor
         ),
         attenuator=SimulatedAttenuator(name="attenuator", world=world),
+        scanner=SimulatedScanner(
+            name="scanner",
+            stage=stage,
+            gate=gate,
+            flux=flux,
+            timing=PIEZO,
+            readout_s=DetectorLimits().readout_s,
+        ),
         beam_centre_px=world.beam_centre_px,
         geometry=geometry,
         orientation=orientation,

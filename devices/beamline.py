@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from bluesky.protocols import (
+    Flyable,
     HasName,
     Movable,
     NamedMovable,
     Pausable,
+    Preparable,
     Readable,
     Triggerable,
     WritesStreamAssets,
@@ -96,6 +98,72 @@ class FrameDetector(Readable[Any], Triggerable, WritesStreamAssets, Protocol):
         """Rows and columns of a full frame."""
 
 
+class GatedDetector(FrameDetector, Preparable, Protocol):
+    """A camera that hardware can trigger: prepared with a number of frames, it takes one in each gate."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GatedPoints:
+    """What a trajectory is to expose.
+
+    Parameters
+    ----------
+    points_um : ndarray, (point, 2), float64
+        Stage positions (row, column), in their order.
+    exposure_s : float
+        Width of the gate at each.
+    """
+
+    points_um: NDArray[np.float64]
+    exposure_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Captured:
+    """The gates of a trajectory so far.
+
+    Parameters
+    ----------
+    positions_um : ndarray, (gate, 2), float64
+        Measured stage positions (row, column), averaged over each gate.
+    counts : ndarray, (gate,), float64
+        Of the flux monitor in each gate, at its gain.
+    gates_s : ndarray, (gate, 2), float64
+        When each began and ended, in seconds since the start.
+    begun : int
+        Gates that have begun: one more than have ended, while one is high or where one was cut.
+    """
+
+    positions_um: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    gates_s: NDArray[np.float64]
+    begun: int
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+class TrajectoryScanner(Movable[str], Preparable, Flyable, HasName, Protocol):
+    """Hardware that brings the piezo stage from point to point and raises a gate at each, without software.
+
+    ``prepare(GatedPoints)`` loads a trajectory. ``set("armed")`` goes to its first point: it is set like a
+    motor, for what is set is stopped by the RunEngine before a pause, and whatever ends a plan.
+    ``kickoff()`` starts it; the status of ``complete()`` is done when it has ended, or was stopped, and
+    fails if it could not go on.
+    """
+
+    async def stop(self, success: bool = True) -> None:
+        """End the trajectory before its next gate, and wait until it has; an armed one ends as it starts."""
+
+    @property
+    def captured(self) -> Captured:
+        """The gates so far of the trajectory that was armed last."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a trajectory is under way."""
+
+
 class Shutter(Movable[str], Pausable, Protocol):
     """Set to "open" or "closed", from any thread; it is closed while the RunEngine is paused."""
 
@@ -144,8 +212,12 @@ class MoveTiming:
 
     def path_s(self, places_um: NDArray[np.float64]) -> float:
         """Return the seconds that a stage takes from the first of some places (place, 2) to the last."""
+        return float(np.sum(self.steps_s(places_um)))
+
+    def steps_s(self, places_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the seconds that a stage takes from each of some places (place, 2) to the next."""
         steps_um = np.abs(np.diff(places_um, axis=0)).max(axis=1, initial=0.0)
-        return float(np.sum(steps_um / self.velocity_um_s + self.settle_s))
+        return np.asarray(steps_um / self.velocity_um_s + self.settle_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -164,6 +236,8 @@ class Beamline:
     detector : FrameDetector
     shutter : Shutter
     attenuator : Attenuator
+    scanner : TrajectoryScanner, optional
+        What scans the piezo stage by hardware; the detector is then a `GatedDetector`.
     geometry : Geometry
         Its ``frame_side`` is the crop that is reconstructed.
     optic : ZonePlate, optional
@@ -223,6 +297,7 @@ class Beamline:
     detector_limits: DetectorLimits = DetectorLimits()
     trigger_period_s: float | None = None
     shutter_timing: ShutterTiming = field(default_factory=ShutterTiming)
+    scanner: TrajectoryScanner | None = None
     stage_timing: MoveTiming | None = None
     coarse_timing: MoveTiming | None = None
     detection: DetectionPath = field(default_factory=DetectionPath)
@@ -241,6 +316,25 @@ class Beamline:
     def __repr__(self) -> str:
         places = ", ".join(self.places) or "none"
         return f"<Beamline {self.name}, {self.geometry.energy_eV:.0f} eV, places: {places}>"
+
+    def transits_s(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the seconds from the end of each gate of a trajectory to the beginning of the next.
+
+        Parameters
+        ----------
+        points_um : ndarray, (point, 2), float64
+
+        Raises
+        ------
+        InputError
+            If the beamline does not say how long its stage takes to move.
+        """
+        if self.stage_timing is None:
+            raise InputError(
+                f"beamline {self.name} does not say how fast its stage moves, so that what a trajectory "
+                "takes between its gates cannot be told: give it a stage_timing"
+            )
+        return self.stage_timing.steps_s(points_um) + self.detector_limits.readout_s
 
     def place_um(self, name: str) -> tuple[float, float]:
         """Return the coarse position (row, column) of a place in micrometres.

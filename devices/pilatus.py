@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +22,15 @@ from ptycho_plugin.orientation import DetectorOrientation, crop_corner, crop_win
 if TYPE_CHECKING:
     from ptycho_plugin.simulation.world import Exposure
 
+logger = logging.getLogger(__name__)
+
 
 class SimulatedPilatus(Device):
     """Full frames, one a trigger, referred to by the run's documents.
 
     Staging opens a file and unstaging closes it. ``trigger()`` exposes; its status is done
     when the frame is on disk. What the frame counts in the region of interest about the beam
-    centre goes into the events.
+    centre goes into the events. Prepared, it takes a frame in each gate of a trajectory.
 
     Parameters
     ----------
@@ -75,6 +79,8 @@ class SimulatedPilatus(Device):
         self._directory = directory
         self._file: FrameFile | None = None
         self._exposure: DeviceStatus | None = None
+        self._armed: object | None = None
+        """For the gates of a trajectory, anew each time."""
         self._documents: ComposeStreamResourceBundle | None = None
         self._announced = 0
         self.beam_centre_row.put(beam_centre_px[0])
@@ -104,6 +110,7 @@ class SimulatedPilatus(Device):
 
     def unstage(self) -> list[object]:
         """Close the file, after an exposure that may be under way."""
+        self._armed = None
         if self._exposure is not None:
             self._exposure.exception()
         if self._file is not None:
@@ -121,11 +128,26 @@ class SimulatedPilatus(Device):
             If the detector is not staged, or an exposure is under way.
         """
         file = self._open_file()
+        self._armed = None
         status = DeviceStatus(self)
         self._gate.expose(
             self.exposure_time.get(), settle(status, lambda exposure: self._keep(file, exposure))
         )
         self._exposure = status
+        return status
+
+    def prepare(self, value: int) -> DeviceStatus:
+        """Take so many frames, one in each of the gates to come; less if it is prepared anew before.
+
+        Raises
+        ------
+        RuntimeError
+            If the detector is not staged.
+        """
+        self._armed = armed = object()
+        self._take_next(self._open_file(), value, armed)
+        status = DeviceStatus(self)
+        status.set_finished()
         return status
 
     def describe(self) -> dict[str, Any]:
@@ -185,6 +207,19 @@ class SimulatedPilatus(Device):
         region = exposure.frame[self._region()]
         counts = np.sum(region, where=are_counts(region), dtype=np.int64)
         self.roi_counts.put(int(counts), internal=True)
+
+    def _take_next(self, file: FrameFile, frames: int, armed: object) -> None:
+        """Take a frame in the next gate, and then more, unless the detector has been armed anew."""
+
+        def take(gate: Future[Exposure]) -> None:
+            if self._armed is armed and frames:
+                self._take_next(file, frames - 1, armed)
+                try:
+                    self._keep(file, gate.result())
+                except Exception:  # the frame is missing, and whoever compares it with the gates finds out
+                    logger.exception("%s could not keep a frame", self.name)
+
+        self._gate.next_exposure().add_done_callback(take)
 
     def _compose_resource(self) -> ComposeStreamResourceBundle:
         return compose_stream_resource(

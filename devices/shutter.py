@@ -27,10 +27,10 @@ class SimulatedShutter(Device):
     """A shutter that opens for a plan, and never stays open when the plan does not run.
 
     Its status is done when it has opened, or closed, as late as its timing says. Staging and
-    unstaging close it. When the RunEngine pauses, an exposure that is under way ends as it should,
-    then the shutter closes; it does not wait for a camera that hangs. When the RunEngine resumes, it
-    opens again only if it had been opened for an exposure that has not begun; where a second pause or
-    suspension came in the meantime, when the last of them is over.
+    unstaging close it. When the RunEngine pauses, an exposure that is under way ends as it should, a
+    trajectory makes no other, then the shutter closes; it does not wait for a camera that hangs. When
+    the RunEngine resumes, it opens again only if it had been opened for an exposure that has not begun;
+    where a second pause or suspension came in the meantime, when the last of them is over.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class SimulatedShutter(Device):
         self._gate = gate
         self._timing = timing
         self._lock = RLock()
-        self._exposed_before_s = gate.exposed_s
+        self._exposed_before_s = gate.passed_s
         self.openings_s: list[float] = []
         self._delay_s = {OPEN: timing.opening_lag_s * time_factor, CLOSED: timing.closing_lag_s * time_factor}
         self._pauses = 0
@@ -100,9 +100,10 @@ class SimulatedShutter(Device):
 
     async def pause(self) -> None:
         """Close, but not in the middle of an exposure."""
+        self._gate.hold()
         await asyncio.to_thread(self._gate.wait_until_low, LATE_S)
         self._pauses += 1
-        has_exposed = self._gate.is_high or self._gate.exposed_s != self._exposed_before_s
+        has_exposed = self._gate.is_high or self._gate.passed_s != self._exposed_before_s
         self._opens_on_resume |= self.position == OPEN and not has_exposed
         self._move(CLOSED)
 
@@ -118,9 +119,9 @@ class SimulatedShutter(Device):
         with self._lock:
             self._world.set_shutter(state == OPEN)
             if state == OPEN and self.position == CLOSED:
-                self._exposed_before_s = self._gate.exposed_s
+                self._exposed_before_s = self._gate.passed_s
             elif state == CLOSED and self.position == OPEN:
-                # Simulated time passes in exposures alone.
-                exposed_s = self._gate.exposed_s - self._exposed_before_s
+                # Simulated time passes in exposures, and on the way between those of a trajectory.
+                exposed_s = self._gate.passed_s - self._exposed_before_s
                 self.openings_s.append(self._timing.commanded_s(exposed_s))
             self.state.put(state, internal=True)

@@ -144,6 +144,12 @@ class SimulatedAxis(Device):
         else:
             move.status.set_exception(RuntimeError(f"{self.name} was stopped at {position:g} um"))
 
+    def arrive(self, position: float) -> None:
+        """Be where a trajectory has brought the axis, in micrometres."""
+        with self._lock:
+            self.setpoint.put(float(position), internal=True)
+            self._arrive(position)
+
     def _finish(self, status: DeviceStatus) -> None:
         with self._lock:
             if self._move is None or self._move.status is not status:

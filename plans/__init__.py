@@ -3,6 +3,7 @@
 from ptycho_plugin.plans.adaptive_stop import AdaptiveStop
 from ptycho_plugin.plans.calibration import background_frames, find_beam_centre, probe_calibration
 from ptycho_plugin.plans.flux_calibration import calibrate_flux
+from ptycho_plugin.plans.fly_scan import ptycho_fly_scan
 from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.plans.sample import Sample
 from ptycho_plugin.plans.scan import ptycho_scan
@@ -29,6 +30,7 @@ __all__ = [
     "find_beam_centre",
     "front_end_suspender",
     "probe_calibration",
+    "ptycho_fly_scan",
     "ptycho_scan",
     "ring_current_suspender",
     "stxm_map",

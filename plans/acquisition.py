@@ -7,9 +7,10 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
-from bluesky.utils import MsgGenerator, RunEngineControlException
+from bluesky.utils import FailedStatus, MsgGenerator, RunEngineControlException
 
 from ptycho_plugin.devices import Beamline
+from ptycho_plugin.devices.gated_frames import scanner_of
 from ptycho_plugin.ledger.rigid import Position
 from ptycho_plugin.metadata import ProbeSource, Purpose, ScanMetadata
 from ptycho_plugin.plans.parking import park
@@ -59,7 +60,8 @@ def _close_failed(error: Exception) -> MsgGenerator[None]:
     if isinstance(error, RunEngineControlException):
         yield from bps.close_run(exit_status=error.exit_status)
     else:
-        yield from bps.close_run(exit_status="fail", reason=str(error))
+        cause = error.__cause__ if isinstance(error, FailedStatus) else None  # which says what failed
+        yield from bps.close_run(exit_status="fail", reason=str(cause or error))
 
 
 def scan_metadata(
@@ -113,4 +115,15 @@ def start_metadata(beamline: Beamline, scan: ScanMetadata, plan_name: str, num_p
         "hints": {"dimensions": [(axes, "primary")]},
         **({"slit_gaps_um": list(beamline.slit_gaps_um)} if beamline.slit_gaps_um else {}),
         **scan.to_start(),
+    }
+
+
+def trajectory_metadata(beamline: Beamline) -> dict[str, Any]:
+    """Return what a start document says otherwise of a run in which hardware gives the triggers."""
+    scanner = scanner_of(beamline)
+    measured = [beamline.encoder.y.name, beamline.encoder.x.name]
+    return {
+        "hardware_timed": True,
+        "detectors": [beamline.detector.name, scanner.name],
+        "hints": {"dimensions": [(measured, "primary")]},
     }

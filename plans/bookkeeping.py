@@ -125,16 +125,21 @@ class Bookkeeper:
     ) -> None:
         self._beamline = beamline
         self._account = account
-        self._on = {"on": target, "kind": kind, "repeat": repeat}
-        self._photons_per_s: float | None = None
+        self.on = {"on": target, "kind": kind, "repeat": repeat}
+        self.last_per_s: float | None = None
         """Unattenuated, in the last exposure that was counted."""
+
+    def photons_per_s(self, calibration: FluxCalibration) -> tuple[float, float]:
+        """Return the unattenuated photons on the sample in a second, as last known and at most."""
+        last = self.last_per_s or calibration.photons_per_s
+        return last, (1 + MARGIN) * max(last, calibration.photons_per_s)
 
     def check_scan(
         self, points_um: NDArray[np.float64], exposure_s: float, calibration: FluxCalibration
     ) -> MsgGenerator[Finding]:
         """Return what a scan of the piezo stage takes of the budget, or raise why it may not be begun."""
-        coarse_um = yield from self._with_coarse(0.0, 0.0)
-        last = self._photons_per_s or calibration.photons_per_s
+        coarse_um = yield from self.with_coarse(0.0, 0.0)
+        last, _ = self.photons_per_s(calibration)
         photons = yield from photons_expected(self._beamline, last, exposure_s)
         self._account.update()
         return self._account.check_scan(points_um + coarse_um, photons)
@@ -143,7 +148,7 @@ class Bookkeeper:
         """Return a scan of the piezo stage, where coarse stage and attenuator stand, for the ledger."""
         return Scan(
             points_um=tuple(map(tuple, points_um.tolist())),
-            coarse_um=(yield from self._with_coarse(0.0, 0.0)),
+            coarse_um=(yield from self.with_coarse(0.0, 0.0)),
             exposure_s=exposure_s,
             energy_eV=self._beamline.geometry.energy_eV,
             transmission=(yield from value_of(self._beamline.attenuator)),
@@ -159,16 +164,15 @@ class Bookkeeper:
         exposure_s = yield from value_of(beamline.detector.exposure_time)
         transmission = yield from value_of(beamline.attenuator)
         open_s = timing.open_s(timing.commanded_s(exposure_s)) + JITTERS * timing.jitter_s
-        last = self._photons_per_s or calibration.photons_per_s
-        at_most = (1 + MARGIN) * max(last, calibration.photons_per_s)
+        last, at_most = self.photons_per_s(calibration)
         intent = Intent(
-            **self._on,
+            **self.on,
             run_uid=run_uid,
             point=point,
             start_um=(yield from self._set_position_um()),
             open_s=open_s,
             photons_at_most=at_most * transmission * open_s,
-            beam=_beam(beamline, calibration),
+            beam=beam_of(beamline, calibration),
         )
         openings = len(beamline.shutter.openings_s)
         return PendingExposure(
@@ -218,7 +222,7 @@ class Bookkeeper:
             self._account.leave_uncertain(exposure.intent)
         else:
             if exposure.has_measured(self._beamline.flux.name):
-                self._photons_per_s = outcome.photons / outcome.open_s / exposure.transmission
+                self.last_per_s = outcome.photons / outcome.open_s / exposure.transmission
             self._account.confirm(exposure.key, outcome)
 
     def _counted(self, exposure: PendingExposure) -> MsgGenerator[Photons | None]:
@@ -237,15 +241,15 @@ class Bookkeeper:
     def _set_position_um(self) -> MsgGenerator[Position]:
         y = yield from value_of(self._beamline.stage.y)
         x = yield from value_of(self._beamline.stage.x)
-        return (yield from self._with_coarse(y, x))
+        return (yield from self.with_coarse(y, x))
 
     def _measured_position_um(self) -> MsgGenerator[Position]:
         encoder = self._beamline.encoder
         reading = yield from reading_of(encoder)
         y, x = (float(reading[axis.name]["value"]) for axis in (encoder.y, encoder.x))
-        return (yield from self._with_coarse(y, x))
+        return (yield from self.with_coarse(y, x))
 
-    def _with_coarse(self, y: float, x: float) -> MsgGenerator[Position]:
+    def with_coarse(self, y: float, x: float) -> MsgGenerator[Position]:
         """Return where the probe is in the ledger's coordinates: coarse and piezo stage added."""
         coarse_y = yield from value_of(self._beamline.coarse.y)
         coarse_x = yield from value_of(self._beamline.coarse.x)
@@ -259,7 +263,7 @@ def photons_expected(beamline: Beamline, photons_per_s: float, exposure_s: float
     return photons_per_s * transmission * timing.open_s(timing.commanded_s(exposure_s))
 
 
-def _beam(beamline: Beamline, calibration: FluxCalibration) -> Beam:
+def beam_of(beamline: Beamline, calibration: FluxCalibration) -> Beam:
     """Return the beam as the ledger keeps it; the calibration has been found fit for it."""
     monitor, gain = beamline.flux.name, calibration.gain
     used = CalibrationUsed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from time import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from ptycho_plugin.ledger.rigid import Position
 from ptycho_plugin.plans.preflight_checks import Finding
 from ptycho_plugin.plans.region_on_stage import RegionOnStage, region_on_stage
 from ptycho_plugin.plans.regions_around import RegionsAround
+from ptycho_plugin.plans.trajectory_light import TrajectoryLight
 from ptycho_plugin.publishing.dose_documents import GUARDED_RUN, Reading, map_reading
 
 logger = logging.getLogger(__name__)
@@ -103,12 +105,30 @@ class DoseAccount:
         DoseRefusal
             If any region would go over its budget, or the one that is meant does not hold a point.
         """
+        return self._check(points_um, lambda region: region.check_scan(points_um, photons))
+
+    def check_light(self, light: TrajectoryLight, expected_per_s: float, most_per_s: float) -> Finding:
+        """Return what a trajectory takes of the budget, or refuse it, as `check_scan` does.
+
+        Parameters
+        ----------
+        light : TrajectoryLight
+            In positions of the stages, as in the ledger.
+        expected_per_s, most_per_s : float
+            Photons on the sample in a second.
+        """
+        return self._check(
+            light.paths_um.reshape(-1, 2),
+            lambda region: region.check_light(light, expected_per_s, most_per_s),
+        )
+
+    def _check(self, points_um: NDArray[np.float64], check: Callable[[RegionOnStage], Finding]) -> Finding:
         if self._region is not None:
             self._region.check_reach(points_um)
         for other in self._around.holding(points_um):
-            other.check_scan(points_um, photons)
+            check(other)
         if self._region is not None:
-            return self._region.check_scan(points_um, photons)
+            return check(self._region)
         sentence = f"what it exposes counts in every region of '{self._target}' that lies there, now or later"
         return Finding("budget", 0.0, "kGy", sentence)
 
@@ -136,8 +156,7 @@ class DoseAccount:
         LedgerError
             As from `Ledger.intend`.
         """
-        if self._ledger.last_exposure() != self._last_exposure:
-            self.update()
+        self._catch_up()
         if self._region is not None:
             self._region.check(intent)
         for other in self._around.holding(np.array([intent.start_um])):
@@ -145,6 +164,40 @@ class DoseAccount:
         key = self._ledger.intend(intent, again=again)
         self._last_exposure += 1  # not `key`: another session may have come in between
         return key
+
+    def intend_all(
+        self,
+        intents: Sequence[Intent],
+        light: TrajectoryLight,
+        most_per_s: float,
+        again: Collection[int] = (),
+    ) -> list[int]:
+        """Write that a trajectory is about to be made, and return the keys: then it may be armed.
+
+        Parameters
+        ----------
+        intents : sequence of Intent
+        light : TrajectoryLight
+            What they are of.
+        most_per_s : float
+            Photons on the sample in a second, at most.
+        again : collection of int
+            As for `Ledger.intend_all`.
+
+        Raises
+        ------
+        DoseRefusal, LedgerError
+            As from `intend`.
+        """
+        self._catch_up()
+        self.check_light(light, most_per_s, most_per_s)
+        keys = self._ledger.intend_all(intents, again=again)
+        self._last_exposure += len(keys)
+        return keys
+
+    def settle_all(self, outcomes: Mapping[int, Delivered | str]) -> None:
+        """Write what parts of a trajectory were, or why they were never made; `update` adds them."""
+        self._ledger.settle(outcomes)
 
     def confirm(self, key: int, delivered: Delivered) -> None:
         """Write what an exposure was; it says where."""
@@ -169,6 +222,11 @@ class DoseAccount:
     def describe(self) -> dict[str, Any]:
         """Return the data keys of what was read last."""
         return self._data_keys
+
+    def _catch_up(self) -> None:
+        """Read the ledger anew where another session has exposed something."""
+        if self._ledger.last_exposure() != self._last_exposure:
+            self.update()
 
     def _reading(self) -> Reading:
         sums = _sums(self._ledger.exposures_of_run(self._run_uid))
@@ -207,12 +265,12 @@ class DoseAccount:
 
 
 def _sums(exposures: Exposures) -> dict[str, Any]:
-    """Return how many exposures there were, and their photons."""
+    """Return how many exposures there were, and their photons, those between them included."""
     counted = exposures.where(exposures.status != "withdrawn")
-    photons = counted_photons(counted)
+    photons, made = counted_photons(counted), counted.where(counted.kind != "transit")
     return {
-        "exposures": len(counted),
-        "uncertain": int(np.sum(counted.status != "done")),
+        "exposures": len(made),
+        "uncertain": int(np.sum(made.status != "done")),
         "photons": photons.number,
         "photons_uncertainty": photons.sigma,
     }

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.dose import ELECTRON_RANGE
-from ptycho_plugin.errors import DoseRefusal, InputError, StalledPlanError
+from ptycho_plugin.errors import DoseRefusal, InputError
 from ptycho_plugin.flux import FluxCalibration
 from ptycho_plugin.ledger import Ledger, Region
 from ptycho_plugin.ledger.records import Kind
@@ -30,13 +30,16 @@ from ptycho_plugin.ledger.rigid import Position
 from ptycho_plugin.plans.bookkeeping import Bookkeeper, PendingExposure
 from ptycho_plugin.plans.continuation import Again, Continuation, Repeat
 from ptycho_plugin.plans.dose_account import DoseAccount
+from ptycho_plugin.plans.end_request import EndRequest
+from ptycho_plugin.plans.flight import Flight
 from ptycho_plugin.plans.flux_calibration import calibration_in_force
 from ptycho_plugin.plans.illumination import illumination, probe_source
 from ptycho_plugin.plans.messages import GIVEN_AGAIN, effective
 from ptycho_plugin.plans.pauses import PauseLine
 from ptycho_plugin.plans.preflight_checks import Finding
 from ptycho_plugin.plans.stubs import POLL_S, close_shutter, record, until_done
-from ptycho_plugin.plans.watchdog import Watchdog
+from ptycho_plugin.plans.trajectory_books import TrajectoryBooks
+from ptycho_plugin.plans.watchdog import ShutterWatch
 from ptycho_plugin.publishing.dose_documents import DOSE_STREAM
 
 GRACE_S = 2.0
@@ -52,7 +55,8 @@ class DoseGuard:
     is checked against the region's budget and written as intended; when its event is saved and the
     shutter is closed, it is written as done. From the one to the other no message is given to the
     RunEngine again, whatever interrupts it: a plan that would expose twice, as all of bluesky's own do,
-    goes on where it was. Only step scans pass: an opening is for one exposure, and nothing moves.
+    goes on where it was. An opening is for one exposure, and nothing moves; or for a trajectory, which is
+    reserved as a whole before its scanner is prepared, at its upper bound, with the ways between its points.
 
     The plan arms the flux monitor before it triggers the detector, or the exposure stays uncertain
     and no other is begun; without the encoder, it is kept where the stage was set. It saves one
@@ -113,29 +117,29 @@ class DoseGuard:
         self._start = {} if repeat is None else {"repeat": repeat}
         self._account = DoseAccount(beamline, ledger, target, probe, electron_range)
         self._books = Bookkeeper(beamline, self._account, target, kind, repeat)
-        self._patience_s = patience_s
         self._repeat = Repeat(ledger, target, kind, repeat)
         self._continuation: Continuation | None = None
         """Of the scan that is guarded, if it is one."""
-        self._watchdog = Watchdog(self._close_stalled)
-        self._pause_line = PauseLine()
-        self._stalled = False
+        self._watchdog = ShutterWatch(beamline.shutter, patience_s)
+        self._pause_line = PauseLine(lambda: self._flight.is_open)
         self._following = False
         self._run_uid: str | None = None
         self._events = 0
-        self._request: RunEngineControlException | None = None
-        """To end, which waits for the frame of an exposure."""
-        self._request_until = 0.0
+        self._request = EndRequest()
         self._bundling = self._holds_frame = False
         """Whether an event is put together, and the detector read into it."""
         self._armed: dict[str, Status] = {}
         """Of the counters, by their names: done when they have measured during an exposure."""
         self._calibration: FluxCalibration | None = None
         self._exposure: PendingExposure | None = None
+        self._flight = Flight(beamline, TrajectoryBooks(beamline, self._account, self._books))
         self._handlers: dict[str, Callable[[Msg], MsgGenerator[Any]]] = {
             "open_run": self._open_run,
             "close_run": self._close_run,
             "set": self._set,
+            "prepare": self._prepare,
+            "kickoff": self._kickoff,
+            "collect": self._collect,
             "trigger": self._trigger,
             "wait": self._wait,
             "create": self._create,
@@ -153,11 +157,12 @@ class DoseGuard:
         try:
             return (yield from self._follow(plan))
         finally:
-            self._following, self._request = False, None
+            self._following, self._request = False, EndRequest()
             self._watchdog.rest()
             if self._exposure is not None:  # the RunEngine was halted, and takes no message any more
                 self._exposure = None
                 self._beamline.shutter.set("closed")
+            self._flight.halt()
             plan.close()
 
     def scan(self, plan: MsgGenerator[Any], continuation: Continuation) -> MsgGenerator[Any]:
@@ -209,7 +214,9 @@ class DoseGuard:
         coarse = continuation.scan.coarse_um
         return [(row - coarse[0], column - coarse[1]) for row, column in self._account.edge_um()]
 
-    def check_scan(self, points_um: NDArray[np.float64], exposure_s: float) -> MsgGenerator[Finding]:
+    def check_scan(
+        self, points_um: NDArray[np.float64], exposure_s: float, *, trajectory: bool = False
+    ) -> MsgGenerator[Finding]:
         """Return what exposures take of the budget; refuse those that cannot end within it and the region.
 
         Parameters
@@ -218,6 +225,8 @@ class DoseGuard:
             Positions (row, column) of the piezo stage.
         exposure_s : float
             In seconds.
+        trajectory : bool
+            Whether hardware makes them in one go, through an open shutter.
 
         Raises
         ------
@@ -225,6 +234,8 @@ class DoseGuard:
             From the plan, as when it is guarded.
         """
         calibration = yield from calibration_in_force(self._beamline)
+        if trajectory:
+            return (yield from self._flight.books.check(points_um, exposure_s, calibration))
         return (yield from self._books.check_scan(points_um, exposure_s, calibration))
 
     def _follow(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
@@ -236,19 +247,17 @@ class DoseGuard:
                 message = go_on()
             except StopIteration as end:
                 yield from self._settle()
-                if self._request is not None:
-                    raise self._request from None
+                self._request.raise_unless(frame_is_due=False)
                 return end.value
             except Exception:
                 yield from self._settle()
                 raise
             try:
                 answer = yield from self._answer(message)
-                self._check_progress()
-                self._end_if_asked()
+                self._watchdog.check()
+                self._request.raise_unless(self._exposure is not None and self._exposure.is_frame_due)
             except Exception as error:  # noqa: BLE001  the plan decides what to do with it
-                request, self._request = self._request, None
-                go_on = partial(plan.throw, (yield from self._end_early(request or error)))
+                go_on = partial(plan.throw, (yield from self._end_early(self._request.take() or error)))
             else:
                 go_on = partial(plan.send, answer)
 
@@ -259,10 +268,9 @@ class DoseGuard:
             return (yield from handle(message))
         except RunEngineControlException as request:
             exposure = self._exposure
-            if self._request is not None or exposure is None or not exposure.is_frame_due:
+            if self._request or exposure is None or not exposure.is_frame_due:
                 raise
-            self._request = request
-            self._request_until = monotonic() + exposure.exposure_s + GRACE_S
+            self._request.keep(request, exposure.exposure_s + GRACE_S)
         if message.command in GIVEN_AGAIN:
             return (yield from handle(message))
         return (yield from self._read_once(message)) if message.command == "read" else None
@@ -275,17 +283,6 @@ class DoseGuard:
             if "collide" not in str(error):
                 raise
             return {}  # the RunEngine has it: its data keys would be there twice
-
-    @property
-    def _is_late(self) -> bool:
-        """Whether a request to end has waited long enough."""
-        return self._request is not None and monotonic() >= self._request_until
-
-    def _end_if_asked(self) -> None:
-        """Raise a request to end when no frame is due, or it does not come."""
-        is_due = self._exposure is not None and self._exposure.is_frame_due
-        if self._request is not None and (self._is_late or not is_due):
-            raise self._request
 
     # What messages mean to it.
 
@@ -307,24 +304,48 @@ class DoseGuard:
         stage, coarse = self._beamline.stage, self._beamline.coarse
         if self._is_open and message.obj in (stage.y, stage.x, coarse.y, coarse.x):
             raise DoseRefusal(
-                f"{message.obj.name} is to move with the shutter open: close it, a guard counts step scans"
+                f"{message.obj.name} is to move with the shutter open: close it, or prepare a trajectory"
             )
         return (yield from self._remembered(message))
 
     def _move_shutter(self, message: Msg) -> MsgGenerator[Status]:
         if message.args[0] == "open":
-            if not self._is_open:
+            if self._flight.is_reserved:
+                self._flight.open()
+                self._watchdog.watch_trajectory(self._flight.seconds)
+                yield Msg("null", self._watchdog)  # so that the RunEngine tells it of pauses
+            elif not self._is_open:
                 yield from self._intend()
             return (yield from self._remembered(message))
         status = yield message
+        self._flight.close()
         if self._exposure is not None:
             self._exposure.close()
             if self._exposure.saved:
                 yield from self._settle()
         return status
 
+    def _prepare(self, message: Msg) -> MsgGenerator[Status]:
+        # Nothing runs a plan that is only being looked at.
+        if message.obj is self._beamline.scanner and (yield Msg("rewindable", None, None)) is not None:
+            trajectory = message.args[0]
+            run_uid, calibration = yield from self._ready()
+            points, again = self._next_points(len(trajectory.points_um))
+            yield from self._flight.reserve(run_uid, points, trajectory, calibration, again)
+        return (yield message)
+
+    def _kickoff(self, message: Msg) -> MsgGenerator[Status]:
+        if message.obj is self._beamline.scanner:
+            self._flight.start()
+        return (yield message)
+
+    def _collect(self, message: Msg) -> MsgGenerator[Any]:
+        return (yield from effective(message, partial(self._flight.confirm, message.obj)))
+
     def _trigger(self, message: Msg) -> MsgGenerator[Status]:
         exposure = self._exposure
+        if self._flight.is_open and message.obj is self._beamline.detector:
+            raise DoseRefusal("the detector is to expose in the middle of a trajectory: let that end first")
         if exposure is None or message.obj is not self._beamline.detector:
             status = yield from self._remembered(message)
             if message.obj in (self._beamline.flux, self._beamline.encoder):
@@ -349,14 +370,13 @@ class DoseGuard:
         return status
 
     def _wait(self, message: Msg) -> MsgGenerator[Any]:
-        if self._request is not None:
-            left_s = max(0.0, self._request_until - monotonic())
-            message = message._replace(kwargs={**message.kwargs, "timeout": left_s})
+        if self._request:
+            message = message._replace(kwargs={**message.kwargs, "timeout": self._request.left_s})
         answer = yield message
         if self._exposure is not None:
             group = message.args[0] if message.args else message.kwargs["group"]
             for status in self._exposure.statuses.get(group, ()):
-                while not (status.done or self._is_late):
+                while not (status.done or self._request.is_late):
                     yield from bps.sleep(POLL_S)
                 if status.done:
                     yield from until_done(status)  # what it failed with is raised
@@ -411,21 +431,17 @@ class DoseGuard:
 
     @property
     def _is_open(self) -> bool:
-        return self._exposure is not None and self._exposure.is_open
+        return self._flight.is_open or (self._exposure is not None and self._exposure.is_open)
 
-    @property
-    def _point(self) -> tuple[int, bool]:
-        """Number of the point that is exposed next, and whether it is exposed again."""
+    def _next_points(self, count: int) -> tuple[list[int], frozenset[int]]:
+        """Return the numbers of the points that are exposed next, and of those that are exposed again."""
+        events = range(self._events, self._events + count)
         if self._continuation is None:
-            return self._events, False
-        point = self._continuation.points[self._events]
-        return point, point in self._continuation.again
+            return list(events), frozenset()
+        return [self._continuation.points[event] for event in events], self._continuation.again
 
-    def _intend(self) -> MsgGenerator[None]:
-        """Write that an exposure is about to be made; from here on no message is given twice."""
-        rewindable = yield Msg("rewindable", None, None)
-        if rewindable is None:  # nothing runs this plan, it is only being looked at
-            return
+    def _ready(self) -> MsgGenerator[tuple[str, FluxCalibration]]:
+        """Settle what was before, and return run and calibration, or raise why nothing may be exposed."""
         yield from self._settle()
         if self._run_uid is None:
             raise DoseRefusal(
@@ -433,21 +449,31 @@ class DoseGuard:
             )
         if self._calibration is None:
             self._calibration = yield from calibration_in_force(self._beamline)
-        point, again = self._point
-        self._exposure = yield from self._books.intend(self._run_uid, point, self._calibration, again=again)
+        return self._run_uid, self._calibration
+
+    def _intend(self) -> MsgGenerator[None]:
+        """Write that an exposure is about to be made; from here on no message is given twice."""
+        if (yield Msg("rewindable", None, None)) is None:  # nothing runs this plan
+            return
+        run_uid, calibration = yield from self._ready()
+        rewindable = yield Msg("rewindable", None, None)
+        (point,), again = self._next_points(1)
+        self._exposure = yield from self._books.intend(run_uid, point, calibration, again=point in again)
         self._exposure.rewindable = rewindable
-        self._stalled = False
-        self._watchdog.watch(self._exposure.exposure_s + self._patience_s)
+        self._watchdog.watch_exposure(self._exposure.exposure_s)
         yield Msg("null", self._watchdog)  # so that the RunEngine tells it of pauses
         yield Msg("rewindable", None, False)
 
     def _end_early(self, error: Exception) -> MsgGenerator[Exception]:
         """Let an exposure end as it should, close the shutter, and return what the plan is to be told."""
         exposure = self._exposure
-        if exposure is None or not exposure.is_open:
+        if not self._is_open:
             return error
-        latest = monotonic() + exposure.exposure_s + GRACE_S
         try:
+            if exposure is None:
+                yield from self._flight.end_early()
+                return error
+            latest = monotonic() + exposure.exposure_s + GRACE_S
             while exposure.is_under_way and monotonic() < latest:
                 yield from bps.sleep(POLL_S)
             yield from close_shutter(self._beamline)
@@ -457,7 +483,8 @@ class DoseGuard:
         return error
 
     def _settle(self) -> MsgGenerator[None]:
-        """Write what became of an exposure, as far as it is known."""
+        """Write what became of an exposure, or a trajectory, as far as it is known."""
+        self._events += yield from self._flight.settle()
         exposure = self._exposure
         if exposure is None:
             return
@@ -473,21 +500,3 @@ class DoseGuard:
             self._books.settle(exposure, outcome)
 
         yield from bpp.finalize_wrapper(write(), [Msg("rewindable", None, exposure.rewindable)])
-
-    # What it does when a plan stands still.
-
-    def _close_stalled(self) -> None:
-        """Close the shutter, in the watchdog's thread."""
-        openings_s = self._beamline.shutter.openings_s
-        before = len(openings_s)
-        self._beamline.shutter.set("closed")
-        self._stalled |= len(self._beamline.shutter.openings_s) > before
-
-    def _check_progress(self) -> None:
-        self._watchdog.feed()
-        if self._stalled:
-            self._stalled = False
-            raise StalledPlanError(
-                f"the shutter was closed after {self._patience_s:g} s without any progress of the plan: "
-                "find what it waited for, or give the guard more patience"
-            )

@@ -14,6 +14,7 @@ from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import enclosing_diameter
 from ptycho_plugin.orientation import DetectorOrientation
 from ptycho_plugin.plans.sample import Sample
+from ptycho_plugin.plans.trajectory_light import TrajectoryLight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,9 @@ class PlannedScan:
     travel_um : ((float, float), (float, float))
         Limits of the stage along rows and columns; equal where none are set.
     exposure_s : float
+    transits_s : ndarray, (exposed - 1,), float64, optional
+        From the end of one exposure to the beginning of the next, where hardware makes them in one go with
+        the shutter open.
     trigger_period_s : float, optional
         From one trigger to the next, where hardware gives them.
     photons_per_frame : float
@@ -60,6 +64,7 @@ class PlannedScan:
     step_um: float
     travel_um: tuple[tuple[float, float], tuple[float, float]]
     exposure_s: float
+    transits_s: NDArray[np.float64] | None = None
     trigger_period_s: float | None = None
     photons_per_frame: float
     shutter: ShutterTiming
@@ -72,6 +77,14 @@ class PlannedScan:
     valid: NDArray[np.bool_] | None = None
     focus_size: float | None = None
     sample: Sample | None = None
+
+    @property
+    def light(self) -> TrajectoryLight | None:
+        """Where the beam falls along a trajectory; None of a scan that has none."""
+        if self.transits_s is None:
+            return None
+        timing = self.shutter
+        return TrajectoryLight.along(self.exposed_um, self.exposure_s, self.transits_s, timing.closing_lag_s)
 
     @property
     def photons_on_sample(self) -> float:

@@ -8,6 +8,7 @@ from math import hypot
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ptycho_plugin.dose import DoseModel, Grid, fluence_map, illumination_of
 from ptycho_plugin.errors import InputError
@@ -174,12 +175,11 @@ def dose(scan: PlannedScan) -> Finding:
         material=scan.sample.material if scan.sample else PMMA, energy_eV=scan.geometry.energy_eV
     )
     illumination, pixel = illumination_of(scan.probe), scan.geometry.object_pixel
-    places = np.stack([scan.exposed_um, scan.exposed_um], axis=1) * M_PER_UM
+    places, photons = _where_photons_fall(scan)
     try:
         grid = Grid.covering(places, illumination.shape, pixel, model.reach)
     except InputError as error:
         return Finding("dose", 0.0, "kGy", f"no dose is estimated: {error}", level="warning")
-    photons = np.full(len(places), scan.photons_on_sample)
     value = model.surface_dose(fluence_map(illumination, places, photons, grid), pixel).max() * 1e-3
     sentence = (
         f"the largest dose is about {in_unit(value, DOSES_KGY)} in {model.material.name}, "
@@ -202,6 +202,15 @@ def data_volume(scan: PlannedScan) -> Finding:
     value = len(scan.exposed_um) * rows * columns * BYTES_PER_PIXEL * 1e-9
     sentence = f"{len(scan.exposed_um)} frames of {rows} x {columns} px are {value:.2f} GB before compression"
     return Finding("data_volume", value, "GB", sentence)
+
+
+def _where_photons_fall(scan: PlannedScan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return paths (exposure, 2, 2), in metres, and the photons of each."""
+    light = scan.light
+    if light is not None:
+        return light.paths_um * M_PER_UM, scan.photons_per_frame / scan.exposure_s * light.seconds
+    places = np.stack([scan.exposed_um, scan.exposed_um], axis=1) * M_PER_UM
+    return places, np.full(len(places), scan.photons_on_sample)
 
 
 Check = Callable[[PlannedScan], Finding]

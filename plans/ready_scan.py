@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.devices.beamline import Stage
+from ptycho_plugin.devices.gated_frames import scanner_of
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.metadata import ProbeSource, Purpose, ScanMetadata
 from ptycho_plugin.optics import ZonePlate
-from ptycho_plugin.plans.acquisition import acquire, scan_metadata, start_metadata
+from ptycho_plugin.plans.acquisition import acquire, scan_metadata, start_metadata, trajectory_metadata
 from ptycho_plugin.plans.continuation import Again, Continuation
+from ptycho_plugin.plans.fly import fly
 from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.plans.illumination import calibration_store
 from ptycho_plugin.plans.parking import edge_of, within_travel
@@ -26,6 +28,7 @@ from ptycho_plugin.plans.preflight import Preflight, preflight
 from ptycho_plugin.plans.preflight_checks import Finding
 from ptycho_plugin.plans.sample import Sample
 from ptycho_plugin.plans.stubs import expose_point
+from ptycho_plugin.plans.trajectory_checks import TRAJECTORY_CHECKS
 from ptycho_plugin.publishing.calibrations import check_background, start_probe
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.trajectory import Trajectory
@@ -41,6 +44,8 @@ class ReadyScan:
     sample : Sample or None
     points_um : ndarray, (point, 2), float64
         Of the piezo stage (row, column).
+    hardware_timed : bool
+        Whether it is one trajectory, not a step after a step.
     continuation : Continuation or None
         What is to be exposed of them, where a guard knows it; else all.
     report : Preflight
@@ -49,6 +54,7 @@ class ReadyScan:
     metadata: ScanMetadata
     sample: Sample | None
     points_um: NDArray[np.float64]
+    hardware_timed: bool
     continuation: Continuation | None
     report: Preflight
 
@@ -69,10 +75,13 @@ def made_ready(
     options: ReconstructionOptions,
     sample: Sample | None,
     background_run: str | None,
+    hardware_timed: bool = False,
     guard: DoseGuard | None = None,
     again: Again = False,
 ) -> MsgGenerator[ReadyScan]:
     """Return a scan where the coarse stage stands, judged; nothing moves."""
+    if hardware_timed:
+        scanner_of(beamline)
     scan = yield from scan_metadata(
         beamline,
         purpose,
@@ -92,7 +101,9 @@ def made_ready(
     if guard is not None:
         continuation = yield from guard.continuation(points_um, exposure_s, again)
         scan = scan.model_copy(update=continuation.to_metadata())
-        of_dose = yield from guard.check_scan(_exposed(points_um, continuation), exposure_s)
+        of_dose = yield from guard.check_scan(
+            _exposed(points_um, continuation), exposure_s, trajectory=hardware_timed
+        )
         of_guard = [*continuation.findings(), of_dose]
     elif again:
         raise InputError("again is for a scan that goes on: give it the guard of its repeat")
@@ -102,8 +113,12 @@ def made_ready(
     planned = planned_scan(
         beamline, beamline.stage, scan, probe_of_scan, points_um, exposed_um, measured, sample
     )
-    report = preflight(planned, remarks, of_guard)
-    return ReadyScan(scan, sample, points_um, continuation, report)
+    if hardware_timed:
+        transits_s = beamline.transits_s(exposed_um)
+        report = preflight(replace(planned, transits_s=transits_s), remarks, of_guard, TRAJECTORY_CHECKS)
+    else:
+        report = preflight(planned, remarks, of_guard)
+    return ReadyScan(scan, sample, points_um, hardware_timed, continuation, report)
 
 
 def make(
@@ -122,14 +137,18 @@ def make(
     scan.report.raise_refusals()
     _md = {
         **start_metadata(beamline, scan.metadata, plan_name, len(scan.exposed_um)),
+        **(trajectory_metadata(beamline) if scan.hardware_timed else {}),
         **({"sample": scan.sample.model_dump(mode="json")} if scan.sample else {}),
         "preflight": scan.report.to_start(),
         **(md or {}),
     }
 
     def exposures() -> MsgGenerator[str | None]:
-        for row, column in scan.exposed_um.tolist():
-            yield from expose_point(beamline, (row, column))
+        if scan.hardware_timed:
+            yield from fly(beamline, scan.exposed_um, exposure_s)
+        else:
+            for row, column in scan.exposed_um.tolist():
+                yield from expose_point(beamline, (row, column))
         return None if last is None else (yield from last())
 
     exposure_s = scan.metadata.exposure_s

@@ -13,6 +13,7 @@ from ptycho_plugin.errors import DoseRefusal
 from ptycho_plugin.ledger import Budget, Exposures, Intent, Ledger, Region
 from ptycho_plugin.ledger.rigid import Position, RigidTransform
 from ptycho_plugin.plans.preflight_checks import Finding
+from ptycho_plugin.plans.trajectory_light import TrajectoryLight
 from ptycho_plugin.region_dose import Illumination, RegionDose, budget_material
 
 LAST_EXPOSURE = 0.2
@@ -71,6 +72,46 @@ class RegionOnStage:
         sentence = (
             f"it takes {self.region} from {before:.4g} to {after:.4g} kGy, {allowed:.4g} kGy in "
             f"{budget.material} are allowed"
+        )
+        return Finding("budget", after, "kGy", sentence, allowed, "ok")
+
+    def check_light(self, light: TrajectoryLight, expected_per_s: float, most_per_s: float) -> Finding:
+        """Return what of a trajectory falls into the region, or raise `DoseRefusal` if it may be too much.
+
+        It cannot be held up between two points to ask again: the budget has room for its upper bound.
+
+        Parameters
+        ----------
+        light : TrajectoryLight
+            In stage positions.
+        expected_per_s, most_per_s : float
+            Photons on the sample in a second, as expected, and at most.
+        """
+        inside = np.any(
+            [fall_into(self.region, self.transform, ends) for ends in light.paths_um.swapaxes(0, 1)], axis=0
+        )
+        places = self._places(light.paths_um[inside].reshape(-1, 2)).reshape(-1, 2, 2)
+        before, after, most, allowed = (
+            dose / GY_PER_KGY
+            for dose in (
+                self.dose.peak,
+                *(
+                    self.dose.peak_along(places, per_s * light.seconds[inside])
+                    for per_s in (expected_per_s, most_per_s)
+                ),
+                self.budget.dose,
+            )
+        )
+        if most > allowed:
+            raise DoseRefusal(
+                f"the trajectory may take {self.region} to {most:.4g} kGy, from {before:.4g} kGy so far, and "
+                f"{allowed:.4g} kGy in {self.budget.material} are allowed; {light.seconds.sum():.3g} s with "
+                f"an open shutter are reserved, {light.transit_s:.3g} s of them between its points: expose "
+                "shorter, attenuate, scan point by point, or set another budget"
+            )
+        sentence = (
+            f"it takes {self.region} from {before:.4g} to {after:.4g} kGy, of which up to {most:.4g} are "
+            f"reserved; {allowed:.4g} kGy in {self.budget.material} are allowed"
         )
         return Finding("budget", after, "kGy", sentence, allowed, "ok")
 

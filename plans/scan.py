@@ -125,6 +125,7 @@ def scan_as(
     md: Mapping[str, Any] | None,
     guard: DoseGuard | None = None,
     again: Again = False,
+    hardware_timed: bool = False,
 ) -> MsgGenerator[str]:
     """Scan where the coarse stage stands; as `ptycho_scan`, for any purpose."""
     scan = yield from made_ready(
@@ -137,6 +138,7 @@ def scan_as(
         options=options,
         sample=sample,
         background_run=background_run,
+        hardware_timed=hardware_timed,
         guard=guard,
         again=again,
     )

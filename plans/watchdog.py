@@ -1,10 +1,13 @@
-"""A watchdog: it closes the shutter when the plan stops making progress."""
+"""Watchdogs: one closes the shutter when the plan stops making progress."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from time import monotonic
+
+from ptycho_plugin.devices.beamline import Shutter
+from ptycho_plugin.errors import StalledPlanError
 
 
 class Watchdog:
@@ -57,3 +60,57 @@ class Watchdog:
                 self.feed()
                 if not self._paused:
                     self._act()
+
+
+class ShutterWatch(Watchdog):
+    """Closes a shutter that is open for too long without progress; the plan is told when it goes on.
+
+    Parameters
+    ----------
+    shutter : Shutter
+    patience_s : float
+        For which progress may be late.
+    """
+
+    def __init__(self, shutter: Shutter, patience_s: float) -> None:
+        super().__init__(self._close)
+        self._shutter = shutter
+        self._late_s = patience_s
+        self._feeds = True
+        self._closed = False
+
+    def watch_exposure(self, exposure_s: float) -> None:
+        """Begin to watch: progress is whatever the plan does."""
+        self._feeds, self._closed = True, False
+        self.watch(exposure_s + self._late_s)
+
+    def watch_trajectory(self, seconds: float) -> None:
+        """Begin to watch: a trajectory runs without the plan, and progress is its end alone."""
+        self._feeds, self._closed = False, False
+        self.watch(seconds + self._late_s)
+
+    def check(self) -> None:
+        """Say that the plan goes on.
+
+        Raises
+        ------
+        StalledPlanError
+            If the shutter has been closed.
+        """
+        if self._feeds:
+            self.feed()
+        if self._closed:
+            self._closed = False
+            late = f"after {self._late_s:g} s without any progress of the plan"
+            if not self._feeds:
+                late = f"on a trajectory that was {self._late_s:g} s late"
+            raise StalledPlanError(
+                f"the shutter was closed {late}: find what it waited for, or give the guard more patience"
+            )
+
+    def _close(self) -> None:
+        """Close the shutter, in the watchdog's thread."""
+        openings_s = self._shutter.openings_s
+        before = len(openings_s)
+        self._shutter.set("closed")
+        self._closed |= len(self._shutter.openings_s) > before

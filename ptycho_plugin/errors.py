@@ -52,3 +52,7 @@ class DivergenceError(ReconstructionError):
 
 class LedgerError(PtychoError, RuntimeError):
     """The ledger of exposures cannot be used, or refuses an entry: then nothing may be exposed."""
+
+
+class LostFrameError(PtychoError):
+    """A trajectory whose frames and gates are not equally many: a trigger was missed, or a frame dropped."""

@@ -160,11 +160,14 @@ class RegionDose:
 
     def peak_with(self, from_centre_um: NDArray[np.float64], photons: float) -> float:
         """Return what the largest dose would be, in Gy, with so many photons more at each position."""
-        if not len(from_centre_um):
-            return self.peak
         paths_um = np.stack([from_centre_um, from_centre_um], axis=1)
-        added = self._dose_of(paths_um, np.full(len(paths_um), photons), self._model.energy_eV)
-        return float((self._dose + added).max())
+        return self.peak_along(paths_um, np.full(len(paths_um), photons))
+
+    def peak_along(self, paths_um: NDArray[np.float64], photons: NDArray[np.float64]) -> float:
+        """Return what the largest dose would be, in Gy, with more photons along paths (path, 2, 2)."""
+        if not len(paths_um):
+            return self.peak
+        return float((self._dose + self._dose_of(paths_um, photons, self._model.energy_eV)).max())
 
     def _dose_of(
         self, paths_um: NDArray[np.float64], photons: NDArray[np.float64], energy_eV: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 
 from ptycho_plugin.errors import LedgerError
 from ptycho_plugin.ledger.clock import utc
@@ -28,7 +29,6 @@ def intended(intent: Intent, mounting: Mounting) -> Entry:
         "point": intent.point,
         "kind": intent.kind,
         "repeat": intent.repeat,
-        "intended_utc": utc(),
         **_path(intent.start_um, intent.end_um),
         "open_s": intent.open_s,
         "photons_at_most": intent.photons_at_most,
@@ -86,21 +86,39 @@ def check_inside(connection: sqlite3.Connection, region: Region, mounting: Mount
             )
 
 
-def check_settled(rows: list[sqlite3.Row]) -> None:
+def check_settled(row: sqlite3.Row) -> None:
     """Refuse to go on while an exposure is under way."""
-    for row in rows:
-        if row["status"] == "under way":
-            raise LedgerError(f"{named(row)} is under way: confirm or withdraw it before the next")
+    if row["status"] == "under way":
+        raise LedgerError(f"{named(row)} is under way: confirm or withdraw it before the next")
 
 
-def next_attempt(earlier: list[sqlite3.Row], again: bool) -> int:
-    """Return the number of this attempt at a point, or refuse a second exposure."""
-    counted = [row for row in earlier if row["status"] != "withdrawn" and row["frame"] != "none"]
-    if counted and not again:
-        raise LedgerError(
-            f"{named(counted[-1])} is {counted[-1]['status']}: exposing the point again must be asked for"
-        )
-    return 1 + max((row["attempt"] for row in earlier), default=0)
+class Attempts:
+    """The attempts at each point of a repeat so far.
+
+    Parameters
+    ----------
+    earlier : iterable of row
+        Of the repeat's runs, in their order.
+    """
+
+    def __init__(self, earlier: Iterable[sqlite3.Row]) -> None:
+        self._last: dict[int, int] = {}
+        self._exposed: dict[int, sqlite3.Row] = {}
+        for row in earlier:
+            point = row["point"]
+            self._last[point] = max(row["attempt"], self._last.get(point, 0))
+            if row["status"] != "withdrawn" and row["frame"] != "none" and row["kind"] != "transit":
+                self._exposed[point] = row
+
+    def next(self, intent: Intent, again: bool) -> int:
+        """Return the number of the next attempt, or refuse a second exposure; a transit is none."""
+        exposed = self._exposed.get(intent.point)
+        if exposed is not None and not again and intent.kind != "transit":
+            raise LedgerError(
+                f"{named(exposed)} is {exposed['status']}: exposing the point again must be asked for"
+            )
+        self._last[intent.point] = 1 + self._last.get(intent.point, 0)
+        return self._last[intent.point]
 
 
 def named(row: sqlite3.Row) -> str:

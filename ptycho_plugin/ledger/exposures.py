@@ -23,8 +23,10 @@ class Exposures:
     """Exposures in the order of their intents, one row each.
 
     An exposure is *done* when it was confirmed, and *withdrawn* when its shutter never opened. One
-    that was intended only is *under way* while the session that intended it lives and has begun
-    no other; after that it is *uncertain*. Both count as exposed, at their upper bound.
+    that was intended only is *under way* while the session that intended it lives and has begun no
+    other, with all of its trajectory; after that it is *uncertain*. Both count as exposed, at their
+    upper bound. What came on the way between two points of a trajectory is a row of its own, of kind
+    "transit".
 
     Parameters
     ----------

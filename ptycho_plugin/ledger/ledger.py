@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -14,12 +16,12 @@ from ptycho_plugin.errors import LedgerError
 from ptycho_plugin.ledger.clock import utc
 from ptycho_plugin.ledger.database import Database, insert
 from ptycho_plugin.ledger.entries import (
+    Attempts,
     check_inside,
     check_settled,
     done,
     intended,
     named,
-    next_attempt,
     withdrawn,
 )
 from ptycho_plugin.ledger.exposures import Exposures, from_rows
@@ -107,34 +109,62 @@ class Ledger:
             region, the region is closed, the point has been exposed, or the last exposure of the run
             in this session is not settled.
         """
+        (key,) = self.intend_all([intent], again=[intent.point] if again else [])
+        return key
+
+    def intend_all(self, intents: Sequence[Intent], *, again: Collection[int] = ()) -> list[int]:
+        """Write what a trajectory is about to expose, all of it or nothing, and return the keys.
+
+        Parameters
+        ----------
+        intents : sequence of Intent
+            Of one run and target, in the order in which they are to be made.
+        again : collection of int
+            Points that may be exposed once more, as for `intend`.
+
+        Raises
+        ------
+        LedgerError
+            As from `intend`.
+        """
+        first = intents[0]
         with self._database.transaction() as connection:
-            mounting = current_mounting(connection, intent.sample)
-            if isinstance(intent.on, Region):
-                check_inside(connection, intent.on, mounting, intent)
-                check_open(connection, intent.on)
-            last = connection.execute(
-                "SELECT * FROM counted WHERE run_uid = ? AND status = 'under way' "
-                "AND id = (SELECT max(id) FROM exposures WHERE session = ?)",
-                (intent.run_uid, self._session),
-            ).fetchall()
+            mounting = current_mounting(connection, first.sample)
+            if isinstance(first.on, Region):
+                check_open(connection, first.on)
+                for intent in intents:
+                    check_inside(connection, first.on, mounting, intent)
             earlier = connection.execute(
-                f"SELECT * FROM counted WHERE run_uid IN ({SAME_REPEAT}) AND point = :point "  # noqa: S608
-                "ORDER BY id",
-                {"run_uid": intent.run_uid, "point": intent.point},
+                f"SELECT * FROM counted WHERE run_uid IN ({SAME_REPEAT}) ORDER BY id",  # noqa: S608
+                {"run_uid": first.run_uid},
             ).fetchall()
-            # An earlier run of this session is over, and what it left is not under way any more.
-            elsewhere = [row for row in earlier if row["session"] != self._session]
-            check_settled([*last, *elsewhere])
-            entry = intended(intent, mounting)
-            entry |= {"session": self._session, "attempt": next_attempt(earlier, again)}
-            return insert(connection, "exposures", entry)
+            points = {intent.point for intent in intents}
+            for row in earlier:
+                # An earlier run of this session is over, and what it left is not under way any more.
+                own = row["session"] == self._session
+                if row["run_uid"] == first.run_uid if own else row["point"] in points:
+                    check_settled(row)
+            attempts = Attempts(earlier)
+            common = {"session": self._session, "intended_utc": utc()}
+            return [
+                insert(
+                    connection,
+                    "exposures",
+                    {
+                        **intended(intent, mounting),
+                        **common,
+                        "attempt": attempts.next(intent, intent.point in again),
+                    },
+                )
+                for intent in intents
+            ]
 
     def confirm(self, exposure: int, delivered: Delivered) -> None:
         """Write what an exposure was, before the next one begins.
 
         The session that intended it may; any may, once it is uncertain.
         """
-        self._settle(exposure, done(delivered))
+        self.settle({exposure: delivered})
 
     def withdraw(self, exposure: int, reason: str) -> None:
         """Write that an exposure was never made, because its shutter certainly did not open.
@@ -143,20 +173,24 @@ class Ledger:
         """
         if not reason:
             raise LedgerError(f"exposure {exposure} is withdrawn for no reason: give one")
-        self._settle(exposure, withdrawn(reason))
+        self.settle({exposure: reason})
 
-    def _settle(self, exposure: int, outcome: dict[str, object]) -> None:
+    def settle(self, outcomes: Mapping[int, Delivered | str]) -> None:
+        """Write what several exposures were, by their keys, or why they were never made: all, or none."""
         with self._database.transaction() as connection:
-            row = connection.execute("SELECT * FROM counted WHERE id = ?", (exposure,)).fetchone()
-            if row is None:
-                raise LedgerError(f"the ledger has no exposure {exposure}: give the key that intend returned")
-            if row["status"] in ("done", "withdrawn"):
-                raise LedgerError(f"{named(row)} is {row['status']} already: what was settled stays")
-            if row["status"] == "under way" and row["session"] != self._session:
-                raise LedgerError(
-                    f"{named(row)} is under way in another session: only that one can settle it"
-                )
-            insert(connection, "outcomes", {"exposure": exposure, "settled_utc": utc(), **outcome})
+            for exposure, outcome in outcomes.items():
+                self._check_settles(connection, exposure)
+                entry = withdrawn(outcome) if isinstance(outcome, str) else done(outcome)
+                insert(connection, "outcomes", {"exposure": exposure, "settled_utc": utc(), **entry})
+
+    def _check_settles(self, connection: sqlite3.Connection, exposure: int) -> None:
+        row = connection.execute("SELECT * FROM counted WHERE id = ?", (exposure,)).fetchone()
+        if row is None:
+            raise LedgerError(f"the ledger has no exposure {exposure}: give the key that intend returned")
+        if row["status"] in ("done", "withdrawn"):
+            raise LedgerError(f"{named(row)} is {row['status']} already: what was settled stays")
+        if row["status"] == "under way" and row["session"] != self._session:
+            raise LedgerError(f"{named(row)} is under way in another session: only that one can settle it")
 
     def exposures(self, region: Region) -> Exposures:
         """Return every exposure that fell within a region's reach, positions from its centre.

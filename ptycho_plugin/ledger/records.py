@@ -15,6 +15,8 @@ from ptycho_plugin.errors import LedgerError
 from ptycho_plugin.geometry import is_same_energy
 
 Kind = Literal["scan", "alignment"]
+Transit = Literal["transit"]
+"""Kind of the way from one exposure of a trajectory to the next, through an open shutter."""
 Frame = Literal["saved", "lost", "none"]
 Micrometres = Annotated[float, Field(json_schema_extra={"units": "um"})]
 Position = tuple[Micrometres, Micrometres]
@@ -119,7 +121,8 @@ class Intent(CheckedModel):
     run_uid : str
     point : int
         Its number in the run.
-    kind : {"scan", "alignment"}
+    kind : {"scan", "alignment", "transit"}
+        A transit is no exposure of its point, but the way there.
     repeat : int, optional
         Which scan of the region it belongs to.
     start_um, end_um : (float, float)
@@ -135,7 +138,7 @@ class Intent(CheckedModel):
     on: Region | Name
     run_uid: Name
     point: Annotated[int, Field(ge=0)]
-    kind: Kind = "scan"
+    kind: Kind | Transit = "scan"
     repeat: int | None = None
     start_um: Position
     end_um: Position | None = None

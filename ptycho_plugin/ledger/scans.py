@@ -96,7 +96,8 @@ class Scans:
             if not runs:
                 return ScanProgress(runs=())
             rows = connection.execute(
-                f"SELECT * FROM counted WHERE run_uid IN ({SAME_REPEAT}) ORDER BY id",  # noqa: S608
+                f"SELECT * FROM counted WHERE run_uid IN ({SAME_REPEAT}) AND kind != 'transit' "  # noqa: S608
+                "ORDER BY id",
                 {"run_uid": runs[0].uid},
             ).fetchall()
             self._check_none_under_way_elsewhere(rows)

@@ -154,7 +154,8 @@ COUNTED = """
             coalesce(o.end_column_um, e.end_column_um) AS column_2,
             CASE
                 WHEN o.status IS NOT NULL THEN o.status
-                WHEN e.id = (SELECT max(id) FROM exposures WHERE session = e.session)
+                WHEN e.intended_utc = (
+                        SELECT intended_utc FROM exposures WHERE session = e.session ORDER BY id DESC LIMIT 1)
                     AND is_alive(s.lock) THEN 'under way'
                 ELSE 'uncertain'
             END AS status

@@ -47,8 +47,15 @@ class World(Protocol):
     def set_transmission(self, value: float) -> None:
         """Set the part of the flux that the attenuator lets through."""
 
+    @property
+    def beam(self) -> float:
+        """Photons that reach the sample now, as a part of the unattenuated source's."""
+
     def expose(self, exposure_s: float) -> Exposure:
         """Take one exposure; it takes the time of its computation, not of the exposure."""
+
+    def shine(self, stage_um: tuple[float, float], seconds: float, beam: float) -> None:
+        """Bring light onto what is in the beam that no detector counts, as on the way between exposures."""
 
 
 class Controls:
@@ -92,6 +99,15 @@ class Controls:
             raise InputError(f"an attenuator's transmission of {value} cannot be: give 0 to 1")
         with self._lock:
             self._attenuator_transmission = float(value)
+
+    @property
+    def beam(self) -> float:
+        """Photons that reach the sample now, as a part of the unattenuated source's."""
+        with self._lock:
+            return self._attenuator_transmission * self._open
+
+    def shine(self, stage_um: tuple[float, float], seconds: float, beam: float) -> None:
+        """Bring light onto what is in the beam: nothing, where nobody counts the sample's photons."""
 
     def _pair(self, stage: str) -> NDArray[np.float64]:
         return np.array([self._axes[f"{stage}_row"], self._axes[f"{stage}_column"]])

@@ -182,13 +182,15 @@ def _kilogray(found: DoseSoFar, dose: float) -> str:
 
 
 def _kinds(done: Exposures) -> str:
-    scans, alignment = (done.where(done.kind == kind) for kind in ("scan", "alignment"))
+    scans, alignment, transits = (done.where(done.kind == kind) for kind in ("scan", "alignment", "transit"))
     parts = []
     if len(scans):
         runs = len(np.unique(scans.run_uid))
         parts.append(f"{len(scans)} in {runs} run{_s(runs)} of scans")
     if len(alignment):
         parts.append(f"{len(alignment)} for alignment")
+    if len(transits):
+        parts.append(f"{len(transits)} ways between points")
     return _listed(parts)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from bluesky import RunEngine
-from event_model import DocumentNames, schema_validators
+from event_model import DocumentNames, schema_validators, unpack_event_page
 
 
 class Documents:
@@ -25,7 +25,16 @@ class Documents:
 
     def events(self, stream: str = "primary") -> list[dict[str, Any]]:
         uids = {doc["uid"] for doc in self.of("descriptor") if doc["name"] == stream}
-        return [doc for doc in self.of("event") if doc["descriptor"] in uids]
+        paged = [event for page in self.of("event_page") for event in unpack_event_page(page)]
+        return [doc for doc in (*self.of("event"), *paged) if doc["descriptor"] in uids]
+
+    def frames(self) -> list[int]:
+        """Sequence numbers of the frames, in their order on disk."""
+        return [
+            number
+            for doc in self.of("stream_datum")
+            for number in range(doc["seq_nums"]["start"], doc["seq_nums"]["stop"])
+        ]
 
 
 @pytest.fixture
