@@ -23,6 +23,9 @@ def run_ioc(
     replay: Annotated[
         Path | None, typer.Option(help="A recorded scan to replay in place of the simulated sample.")
     ] = None,
+    write_beamline: Annotated[
+        Path | None, typer.Option(help="Write a beamline file here that names its process variables.")
+    ] = None,
 ) -> None:
     """Serve a simulated beamline on this machine until Ctrl-C; one line says when it is ready, and for whom.
 
@@ -30,7 +33,10 @@ def run_ioc(
     """
     from ptycho_plugin.ioc.launch import launch
 
-    launch(_settings(prefix, port, directory, seed, replay), lambda line: print(line, flush=True))
+    settings = _settings(prefix, port, directory, seed, replay)
+    if write_beamline is not None:
+        settings.write_beamline_file(write_beamline)
+    launch(settings, lambda line: print(line, flush=True))
 
 
 def _settings(prefix: str, port: int | None, directory: Path, seed: int, replay: Path | None) -> IocSettings:

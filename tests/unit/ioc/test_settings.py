@@ -1,4 +1,5 @@
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.ioc.launch import launch
+from ptycho_plugin.ioc.server import make_world, records
 from ptycho_plugin.ioc.settings import LOOPBACK, IocSettings, free_port
 
 
@@ -54,3 +56,16 @@ def test_a_client_can_import_it_before_its_channel_access_starts() -> None:
     says = "import sys, ptycho_plugin.ioc; print({'ophyd', 'epics', 'caproto'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", says], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_its_beamline_file_names_process_variables_that_are_served(tmp_path: Path) -> None:
+    settings(prefix="LAB:").write_beamline_file(tmp_path / "beamline.toml")
+    names = re.findall(r'"(LAB:[A-Z:]+)"', (tmp_path / "beamline.toml").read_text())
+    served = records(settings(prefix="LAB:"), make_world(settings()), physics=None)
+    assert len(names) > 20
+    assert [name for name in names if not any(pv.startswith(name) for pv in served)] == []
+
+
+def test_a_beamline_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        settings().write_beamline_file(tmp_path / "nowhere" / "beamline.toml")
