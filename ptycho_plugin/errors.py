@@ -59,4 +59,4 @@ class LostFrameError(PtychoError):
 
 
 class DeviceError(PtychoError, RuntimeError):
-    """A device that does not answer, or does something else than it was told; it names the process variable."""
+    """A device that does not answer, or not as it was told; it names the process variable."""

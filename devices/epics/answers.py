@@ -75,3 +75,10 @@ def named(status: StatusBase, sentence: Callable[[Exception], str]) -> Status:
 
     status.add_callback(finish)
     return own
+
+
+def settled(status: StatusBase) -> None:
+    """Wait for a status that ends by itself, and raise what it failed with."""
+    error = status.exception()
+    if error is not None:
+        raise error

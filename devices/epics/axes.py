@@ -13,7 +13,7 @@ from ptycho_plugin.devices.travel import check_travel
 from ptycho_plugin.errors import DeviceError
 
 SLACK = 2.0
-"""Times its distance over its velocity that a move may take, besides `ANSWER_S`: it accelerates, and settles."""
+"""Times distance over velocity that a move may take, besides `ANSWER_S`: it accelerates, and settles."""
 
 
 class MotorAxis(EpicsMotor):
@@ -45,8 +45,8 @@ class MotorAxis(EpicsMotor):
         connect(self)
         if self.egu != self._units:
             raise DeviceError(
-                f"{self.prefix}.EGU is {self.egu!r}, and {self.name} is set in {self._units}: let the record, or "
-                "one on top of it, speak in that unit"
+                f"{self.prefix}.EGU is {self.egu!r}, and {self.name} is set in {self._units}: let it, "
+                "or one on top of it, speak in that unit"
             )
 
     @property

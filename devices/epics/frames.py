@@ -11,8 +11,8 @@ from uuid import uuid4
 import h5py
 from ophyd.status import Status, StatusBase, SubscriptionStatus
 
-from ptycho_plugin.devices.epics.answers import ANSWER_S, named, told
-from ptycho_plugin.devices.epics.pilatus import EXTERNAL, INTERNAL, PilatusRecords
+from ptycho_plugin.devices.epics.answers import ANSWER_S, named, settled, told
+from ptycho_plugin.devices.epics.pilatus import PilatusRecords
 from ptycho_plugin.devices.hdf5_frames import DATASET
 from ptycho_plugin.errors import DeviceError
 
@@ -57,17 +57,14 @@ class EpicsPilatus(PilatusRecords):
         """
         self._region()
         path = self._directory / f"{uuid4().hex}.h5"
-        self.stage_sigs["hdf.file_path"] = f"{path.parent}/"
-        self.stage_sigs["hdf.file_name"] = path.name
-        staged: list[object] = super().stage()
+        staged = super().stage()
         try:
-            _settled(told(self.capture, 1, ANSWER_S, WRITER))
-            self._check_writer()
+            self._settings.change(self.hdf.file_path, f"{path.parent}/")
+            self._settings.change(self.hdf.file_name, path.name)
+            self._open(path)
         except DeviceError:
             self.unstage()
             raise
-        self._path = path
-        self._begin_file()
         return staged
 
     def unstage(self) -> list[object]:
@@ -76,9 +73,11 @@ class EpicsPilatus(PilatusRecords):
         if self._roi is not None:
             self._roi.close()
         self._roi = self._path = None
-        _settled(told(self.acquire, 0, ANSWER_S, CAMERA))
-        _settled(told(self.capture, 0, ANSWER_S, WRITER))
-        unstaged: list[object] = super().unstage()
+        try:
+            settled(told(self.acquire, 0, ANSWER_S, CAMERA))
+            settled(told(self.capture, 0, ANSWER_S, WRITER))
+        finally:
+            unstaged = super().unstage()
         return unstaged
 
     def trigger(self) -> StatusBase:
@@ -98,14 +97,12 @@ class EpicsPilatus(PilatusRecords):
         acquired.add_callback(lambda _: self._idle.set())
         status = Status(self)
 
-        def keep(both: StatusBase) -> None:
-            error = both.exception(timeout=0)
+        def keep(taken: StatusBase) -> None:
             try:
-                if error is not None:
-                    raise error
+                settled(taken)
                 self._count(self._read(expected - 1))
-            except Exception as reason:  # noqa: BLE001  the status carries it to the plan
-                status.set_exception(reason)
+            except Exception as error:  # noqa: BLE001  the status carries it to the plan
+                status.set_exception(error)
             else:
                 status.set_finished()
 
@@ -121,28 +118,14 @@ class EpicsPilatus(PilatusRecords):
             If the detector is not staged.
         """
         self.get_index()
-        self.disarm()
-        for signal, setting in (
-            (self.cam.trigger_mode, EXTERNAL),
-            (self.cam.image_mode, "Multiple"),
-            (self.cam.num_images, value),
-        ):
-            signal.set(setting).wait(timeout=ANSWER_S)
+        settled(told(self.acquire, 0, ANSWER_S, CAMERA))
+        for signal, setting in self._gated_frames(value):
+            self._settings.change(signal, setting)
         self.acquire.put(1, use_complete=False)
         armed = SubscriptionStatus(
             self.cam.armed, lambda *_, value, **__: bool(value), run=True, timeout=ANSWER_S
         )
         return named(armed, lambda _: f"{self.cam.armed.pvname} does not say armed: {CAMERA}")
-
-    def disarm(self) -> None:
-        """Take no more frames in gates, but one for each trigger."""
-        _settled(told(self.acquire, 0, ANSWER_S, CAMERA))
-        for signal, setting in (
-            (self.cam.trigger_mode, INTERNAL),
-            (self.cam.image_mode, "Single"),
-            (self.cam.num_images, 1),
-        ):
-            signal.set(setting).wait(timeout=ANSWER_S)
 
     def get_index(self) -> int:
         """Return how many frames are on disk."""
@@ -183,9 +166,12 @@ class EpicsPilatus(PilatusRecords):
             ),
         )
 
-    def _check_writer(self) -> None:
+    def _open(self, path: Path) -> None:
+        settled(told(self.capture, 1, ANSWER_S, WRITER))
         if not self.capture.get():
             raise DeviceError(f"{self.capture.pvname} opens no file: {self.hdf.write_message.get()}")
+        self._path = path
+        self._begin_file()
 
     def _read(self, index: int) -> Any:
         """Return the region of interest of a frame, as any reader would see it."""
@@ -198,10 +184,3 @@ class EpicsPilatus(PilatusRecords):
     def _uri(self) -> str:
         assert self._path is not None  # noqa: S101  (for the type checker: it is staged)
         return self._path.as_uri().replace("file://", "file://localhost", 1)
-
-
-def _settled(status: StatusBase) -> None:
-    """Wait for a status, and raise what it failed with."""
-    error = status.exception()
-    if error is not None:
-        raise error

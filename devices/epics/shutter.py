@@ -9,8 +9,8 @@ from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent
 from ophyd.status import StatusBase, SubscriptionStatus
 
 from ptycho_plugin import beamline_file
-from ptycho_plugin.devices.epics.answers import named, told
-from ptycho_plugin.devices.pausing_shutter import OPEN, PausingShutter
+from ptycho_plugin.devices.epics.answers import named, settled, told
+from ptycho_plugin.devices.pausing_shutter import CLOSED, OPEN, PausingShutter
 
 MOVE_S = 2.0
 """For the blades to move, and the limit switch to say so."""
@@ -59,7 +59,7 @@ class EpicsShutter(PausingShutter):
     def stage(self) -> list[object]:
         """Close, and see that it is closed."""
         staged = super().stage()
-        self._settled(self._move("closed"))
+        settled(self._move(CLOSED))
         return staged
 
     def _drive(self, state: str) -> StatusBase:

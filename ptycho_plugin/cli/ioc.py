@@ -23,14 +23,21 @@ def run_ioc(
     replay: Annotated[
         Path | None, typer.Option(help="A recorded scan to replay in place of the simulated sample.")
     ] = None,
+    write_beamline: Annotated[
+        Path | None, typer.Option(help="Write a beamline file here that names its process variables.")
+    ] = None,
 ) -> None:
     """Serve a simulated beamline on this machine until Ctrl-C; one line says when it is ready, and for whom.
 
     Example: ptycho ioc --prefix PTYCHO: --directory frames
     """
+    from ptycho_plugin.ioc.beamline_file import write_beamline_file
     from ptycho_plugin.ioc.launch import launch
 
-    launch(_settings(prefix, port, directory, seed, replay), lambda line: print(line, flush=True))
+    settings = _settings(prefix, port, directory, seed, replay)
+    if write_beamline is not None:
+        write_beamline_file(settings, write_beamline)
+    launch(settings, lambda line: print(line, flush=True))
 
 
 def _settings(prefix: str, port: int | None, directory: Path, seed: int, replay: Path | None) -> IocSettings:

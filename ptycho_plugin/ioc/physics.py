@@ -30,6 +30,9 @@ class LitWorld(Protocol):
     def set_source(self, fwhm_nm: tuple[float, float]) -> None:
         """Widen the source's image."""
 
+    def set_optics(self, energy_eV: float, defocus: float) -> None:
+        """Change the beam's energy, and how far the sample stands behind its focus."""
+
     def expose_along(self, path_um: NDArray[np.float64], exposure_s: float, beam: float) -> Exposure:
         """Take one exposure."""
 
@@ -102,9 +105,12 @@ class Physics:
         self._world.shine(light.stage_um, light.seconds, light.beam)
 
     def _expose(self, lights: Sequence[Light], reading: Future[Reading], keep: Keep | None) -> None:
-        self._bring(lights[len(lights) // 2])
+        middle = lights[len(lights) // 2]
         seconds = sum(light.seconds for light in lights)
         try:
+            self._bring(middle)
+            self._world.set_optics(middle.energy_eV, middle.defocus)
+            self._world.set_source(middle.source_fwhm_nm)
             exposure = self._world.expose_along(path_um(lights), seconds, mean_beam(lights))
         except Exception as error:  # the counters must hear of it, whatever it is
             reading.set_exception(error)
@@ -114,8 +120,7 @@ class Physics:
             keep(exposure.frame)
 
     def _bring(self, light: Light) -> None:
-        """Bring the world to where and what the light was, but for the stage."""
+        """Bring the world's coarse stage to where the light was."""
         row, column = light.coarse_um
         self._world.move("coarse_row", row)
         self._world.move("coarse_column", column)
-        self._world.set_source(light.source_fwhm_nm)

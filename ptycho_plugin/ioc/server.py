@@ -69,9 +69,7 @@ def make_world(settings: IocSettings) -> SimulatedWorld | RecordedWorld:
 def records(settings: IocSettings, world: SimulatedWorld | RecordedWorld, physics: Physics) -> dict[str, Any]:
     """Return every process variable by its name."""
     prefix, shape = settings.prefix, world.detector_shape
-    geometry = settings.geometry or PUBLISHED_GEOMETRY
-    focal_length = settings.optic.focal_length(geometry.wavelength)
-    twin = Twin(beamline_axes(geometry), physics, focal_length, time.monotonic())
+    twin = Twin(beamline_axes(world.geometry), physics, settings.optic, time.monotonic())
     gate, faults = Gate(twin, physics), Faults(twin)
     amplifier = Amplifier(prefix=f"{prefix}AMP:")
     plugin = Hdf5Plugin(

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.devices.simulated import COHERENT_SLIT_GAPS_UM
-from ptycho_plugin.geometry import M_PER_UM
+from ptycho_plugin.geometry import M_PER_UM, PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M
 from ptycho_plugin.ioc.axes import COARSE_AXES, ENERGY_AXIS, GAP_AXES, PIEZO_AXES
 from ptycho_plugin.ioc.motion import Axis
+from ptycho_plugin.optics import ZonePlate
 
 RING_CURRENT_MA = 400.0
 SOURCE_DISTANCE = 40.0
@@ -41,6 +42,8 @@ class Light:
     source_fwhm_nm: tuple[float, float]
     """Image of the source at the sample, where the slits let more than one coherent mode pass."""
     energy_eV: float
+    defocus: float
+    """From the focus downstream to the sample, in metres."""
 
 
 class Sink(Protocol):
@@ -63,19 +66,21 @@ class Twin:
     ----------
     axes : dict of str to Axis
     sink : Sink
-    focal_length : float
-        Of the zone plate, in metres, with which the size of the source's image goes.
+    optic : ZonePlate
+        As it stands with every axis at its start.
     now : float
         In seconds on the clock that all times are on.
     """
 
-    def __init__(self, axes: dict[str, Axis], sink: Sink, focal_length: float, now: float) -> None:
+    def __init__(self, axes: dict[str, Axis], sink: Sink, optic: ZonePlate, now: float) -> None:
         self.axes = axes
         self.is_open = False
         self.ring_current_mA = RING_CURRENT_MA
         self.transmission = 1.0
         self._sink = sink
-        self._demagnification = focal_length / SOURCE_DISTANCE
+        self._defocus = optic.defocus
+        self._focal_length_per_eV = optic.focal_length(PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M)
+        self._first_energy_eV = axes[ENERGY_AXIS].target
         self._now = now
         self._gate: _Gate | None = None
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -198,12 +203,20 @@ class Twin:
             coarse_um=self._at(COARSE_AXES, when),
             source_fwhm_nm=self._source_fwhm_nm(when),
             energy_eV=self.axes[ENERGY_AXIS].position(when),
+            defocus=self._defocus_at(when),
         )
+
+    def _defocus_at(self, when: float) -> float:
+        """Return how far behind the focus the sample stands: the focal length grows with the energy."""
+        sample, zone_plate = self._at(("SAMPLE:Z", "ZP:Z"), when)
+        gained_eV = self.axes[ENERGY_AXIS].position(when) - self._first_energy_eV
+        return self._defocus + (sample - zone_plate) * M_PER_UM - self._focal_length_per_eV * gained_eV
 
     def _source_fwhm_nm(self, when: float) -> tuple[float, float]:
         """Return the size of the source's image, 0 up to the gap at which the beam counts as coherent."""
+        focal_length = self._focal_length_per_eV * self.axes[ENERGY_AXIS].position(when)
         row, column = (
-            gap * M_PER_UM * self._demagnification * 1e9 if gap > coherent else 0.0
+            gap * M_PER_UM * focal_length / SOURCE_DISTANCE * 1e9 if gap > coherent else 0.0
             for gap, coherent in zip(self._at(GAP_AXES, when), COHERENT_SLIT_GAPS_UM, strict=True)
         )
         return row, column

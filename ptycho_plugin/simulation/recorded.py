@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.geometry import M_PER_UM
+from ptycho_plugin.geometry import M_PER_UM, is_same_energy
 from ptycho_plugin.simulation import pilatus
 from ptycho_plugin.simulation.controls import Controls, Exposure, check_exposure
 from ptycho_plugin.trajectory import typical_step
@@ -36,6 +36,7 @@ class RecordedWorld(Controls):
 
     def __init__(self, dataset: PtychoDataset) -> None:
         super().__init__()
+        self.geometry = dataset.geometry
         self._frames = _camera_counts(dataset)
         self.positions_um: NDArray[np.float64] = dataset.positions / M_PER_UM
         """Stage positions (frame, 2) at which there is something to replay."""
@@ -110,6 +111,20 @@ class RecordedWorld(Controls):
 
     def set_source(self, fwhm_nm: tuple[float, float]) -> None:
         """Accept any width of the source: a recording stays as coherent as it was."""
+
+    def set_optics(self, energy_eV: float, defocus: float) -> None:  # noqa: ARG002
+        """Accept the recording's energy alone; what it was recorded behind stays as it was.
+
+        Raises
+        ------
+        InputError
+            If the energy is another.
+        """
+        if not is_same_energy(energy_eV, self.geometry.energy_eV):
+            raise InputError(
+                f"a scan that was recorded at {self.geometry.energy_eV:.1f} eV cannot be replayed at "
+                f"{energy_eV:.1f} eV: go back to its energy"
+            )
 
     def _frame_at(self, here: NDArray[np.float64]) -> int:
         """Return the next frame of the nearest place, in micrometres."""

@@ -69,7 +69,6 @@ class SimulatedWorld(Controls):
         holder: Sequence[Specimen] = HOLDER,
     ) -> None:
         super().__init__()
-        self.geometry = geometry
         self.options = options
         self.detector_shape = pilatus.SHAPE
         self.beam_centre_px = options.beam_centre_px
@@ -77,8 +76,7 @@ class SimulatedWorld(Controls):
         self._specimens = {specimen.name: specimen for specimen in holder}
         self._transmissions: dict[str, NDArray[np.complex64]] = {}
         self._degrading: dict[str, DegradingTransmission] = {}
-        self._fine = fine_geometry(geometry)
-        self._illumination = zone_plate_illumination(optic, options.optic_error, geometry)
+        self._tune(geometry, optic)
         self._camera = pilatus.Pilatus2M(
             options.bad_pixels, options.hot_pixels, options.hot_pixel_counts_per_s, options.seed
         )
@@ -86,8 +84,6 @@ class SimulatedWorld(Controls):
         self._flux = DriftingFlux(options, self._rng)
         self._shutter_rng = np.random.default_rng((options.seed, SHUTTER_STREAM))
         self._critical_repeats = critical_repeats(np.random.default_rng((options.seed, DEGRADATION_STREAM)))
-        self._detected = options.detection.efficiency(geometry.energy_eV)
-        self._optic = optic
         self.set_source((0.0, 0.0))
         self._photons_on_sample = 0.0
 
@@ -167,6 +163,28 @@ class SimulatedWorld(Controls):
         row, column = (hypot(*widths) for widths in zip(self.options.source_fwhm_nm, fwhm_nm, strict=True))
         with self._lock:
             self._source = source_points_um((row, column), self._optic.outermost_zone * 1e9)
+
+    def set_optics(self, energy_eV: float, defocus: float) -> None:
+        """Change the beam's energy, and how far in metres the sample is said to stand behind its focus.
+
+        At another energy the specimens are made anew: what a degrading one has endured is forgotten.
+        """
+        with self._lock:
+            if (energy_eV, defocus) == (self.geometry.energy_eV, self._optic.defocus):
+                return
+            if energy_eV != self.geometry.energy_eV:
+                self._transmissions.clear()
+            self._tune(
+                self.geometry.model_copy(update={"energy_eV": energy_eV}),
+                self._optic.model_copy(update={"defocus": defocus}),
+            )
+
+    def _tune(self, geometry: Geometry, optic: ZonePlate) -> None:
+        """Compute what depends on the beam."""
+        self.geometry, self._optic = geometry, optic
+        self._fine = fine_geometry(geometry)
+        self._illumination = zone_plate_illumination(optic, self.options.optic_error, geometry)
+        self._detected = self.options.detection.efficiency(geometry.energy_eV)
 
     def mount(self) -> None:
         """Make the specimen that is in the beam, which the first exposure would wait for."""

@@ -5,6 +5,7 @@ import pytest
 from ptycho_plugin.devices.simulated import PUBLISHED_GEOMETRY
 from ptycho_plugin.ioc.axes import beamline_axes
 from ptycho_plugin.ioc.twin import Light, Twin
+from ptycho_plugin.optics import ZonePlate
 
 
 class Dark:
@@ -30,4 +31,4 @@ def sink() -> Dark:
 @pytest.fixture
 def twin(sink: Dark) -> Twin:
     """Since time 0."""
-    return Twin(beamline_axes(PUBLISHED_GEOMETRY), sink, focal_length=0.05, now=0.0)
+    return Twin(beamline_axes(PUBLISHED_GEOMETRY), sink, ZonePlate(), now=0.0)

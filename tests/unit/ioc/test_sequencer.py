@@ -14,6 +14,7 @@ from ptycho_plugin.ioc import sequencer
 from ptycho_plugin.ioc.axes import beamline_axes
 from ptycho_plugin.ioc.sequencer import Route, Sequencer, SequencerFault
 from ptycho_plugin.ioc.twin import Twin
+from ptycho_plugin.optics import ZonePlate
 
 ROUTE = Route(np.array([[0.0, 0.0], [0.2, 0.0], [0.2, 0.0], [0.2, -0.4]]), exposure_s=0.005)
 
@@ -37,7 +38,7 @@ class Camera:
 @pytest.fixture
 def twin(sink: Any) -> Twin:
     """In real time."""
-    return Twin(beamline_axes(PUBLISHED_GEOMETRY), sink, focal_length=0.05, now=time.monotonic())
+    return Twin(beamline_axes(PUBLISHED_GEOMETRY), sink, ZonePlate(), now=time.monotonic())
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from ptycho_plugin.errors import InputError
+from ptycho_plugin.ioc.beamline_file import beamline_file, write_beamline_file
 from ptycho_plugin.ioc.launch import launch
+from ptycho_plugin.ioc.server import make_world, records
 from ptycho_plugin.ioc.settings import LOOPBACK, IocSettings, free_port
 
 
@@ -54,3 +56,14 @@ def test_a_client_can_import_it_before_its_channel_access_starts() -> None:
     says = "import sys, ptycho_plugin.ioc; print({'ophyd', 'epics', 'caproto'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", says], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_its_beamline_file_names_process_variables_that_are_served(tmp_path: Path) -> None:
+    said = beamline_file(settings(prefix="LAB:"))
+    served = records(settings(prefix="LAB:"), make_world(settings()), physics=None)
+    assert [one.pv for one in said.process_variables() if one.pv.removesuffix(".VAL") not in served] == []
+
+
+def test_a_beamline_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        write_beamline_file(settings(), tmp_path / "nowhere" / "beamline.toml")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from ptycho_plugin.devices.simulated import PUBLISHED_GEOMETRY
 from ptycho_plugin.ioc.axes import beamline_axes
 from ptycho_plugin.ioc.twin import Light, Twin, mean_beam, path_um
+from ptycho_plugin.optics import ZonePlate
 
 
 def test_nothing_shines_through_a_closed_shutter(twin: Twin, sink: Any) -> None:
@@ -52,7 +53,7 @@ def test_no_light_is_lost_or_counted_twice(events: list[tuple[str, float]]) -> N
         def shine(self, light: Light) -> None:
             lights.append(light)
 
-    twin = Twin(beamline_axes(PUBLISHED_GEOMETRY), Sink(), focal_length=0.05, now=0.0)
+    twin = Twin(beamline_axes(PUBLISHED_GEOMETRY), Sink(), ZonePlate(), now=0.0)
     now, gated_until, opened, transmission, expected = 0.0, 0.0, False, 1.0, 0.0
     for event, seconds in events:
         match event:
@@ -103,7 +104,27 @@ def test_wide_slits_blur_the_probe_along_their_axis(twin: Twin, sink: Any) -> No
     twin.move("SLITS:YGAP", 40.0, now=0.1)
     twin.advance(2.0)
     assert sink.lights[0].source_fwhm_nm == (0, 0)
-    assert sink.lights[-1].source_fwhm_nm == pytest.approx((50, 0))  # 40 um, 50 mm / 40 m
+    assert sink.lights[-1].source_fwhm_nm == pytest.approx((50, 0))  # 40 um * 50 mm / 40 m
+
+
+def test_the_focus_goes_with_energy_and_zone_plate(twin: Twin) -> None:
+    """The focal length of 50 mm grows by 5 mm with a tenth more energy: the zone plate goes back by that."""
+    lights: list[Light] = []
+
+    def defocus_at(now: float) -> float:
+        twin.raise_gate(0.1, now, lights.extend)
+        twin.advance(now + 0.1)
+        return lights[-1].defocus
+
+    assert defocus_at(0.0) == pytest.approx(270e-6)
+    first_eV = twin.axes["MONO:ENERGY"].target
+    twin.move("MONO:ENERGY", 1.1 * first_eV, now=1.0)
+    assert defocus_at(10.0) == pytest.approx(270e-6 - 5e-3)
+    twin.move("ZP:Z", -5000.0, now=11.0)
+    assert defocus_at(20.0) == pytest.approx(270e-6)
+    assert lights[-1].energy_eV == 1.1 * first_eV
+    twin.move("SAMPLE:Z", 30.0, now=21.0)
+    assert defocus_at(30.0) == pytest.approx(300e-6)
 
 
 def test_two_exposures_at_a_time_are_refused(twin: Twin) -> None:

@@ -129,3 +129,10 @@ def test_photons_come_at_the_rate_of_the_recording_whether_counted_or_not():
     dark = world.expose_along(np.zeros((1, 2)), 0.2, beam=0.0)
     assert dark.frame.max() == 0
     assert world.photons_on_sample == pytest.approx(1.25 * a_frame)
+
+
+def test_a_recording_keeps_its_energy():
+    world = RecordedWorld(recorded())
+    world.set_optics(6200.5, defocus=1.0)
+    with pytest.raises(InputError, match=r"recorded at 6200.0 eV cannot be replayed at 6300.0 eV"):
+        world.set_optics(6300.0, defocus=0.0)

@@ -280,3 +280,17 @@ def test_a_wider_source_is_one_that_was_wide_from_the_start(geometry, holder, id
     widened.set_source((40.0, 0.0))
     wide = world_of(geometry, holder, ideal, source_fwhm_nm=(50.0, 0.0))
     np.testing.assert_array_equal(widened.expose(EXPOSURE_S).frame, wide.expose(EXPOSURE_S).frame)
+
+
+def test_a_tuned_world_is_one_of_that_energy_from_the_start(geometry, holder, ideal):
+    world = world_of(geometry, holder, ideal)
+    world.expose(EXPOSURE_S)
+    world.set_optics(6300.0, 200e-6)
+    frame = world.expose(EXPOSURE_S).frame
+    at_once = SimulatedWorld(
+        geometry.model_copy(update={"energy_eV": 6300.0}), ZonePlate(defocus=200e-6), ideal, holder
+    )
+    at_once.set_shutter(True)
+    at_once.expose(EXPOSURE_S)
+    np.testing.assert_array_equal(frame, at_once.expose(EXPOSURE_S).frame)
+    assert world.truth(FILM).pixel == at_once.truth(FILM).pixel
