@@ -31,22 +31,24 @@ class FrameFile:
     Parameters
     ----------
     directory : Path
-        Created where missing. The file gets a name of its own in it.
+        Created where missing.
     shape : (int, int)
         Rows and columns of a frame.
+    name : str, optional
+        Of the file, which must not be there yet; by default one that no other has.
 
     Raises
     ------
     InputError
-        If the folder cannot be written, or has no room.
+        If the folder cannot be written, or has no room, or holds a file of this name.
     """
 
-    def __init__(self, directory: Path, shape: tuple[int, int]) -> None:
+    def __init__(self, directory: Path, shape: tuple[int, int], name: str | None = None) -> None:
         _make_folder(directory)
         self._spare_bytes = SPARE_FRAMES * shape[0] * shape[1] * np.dtype(np.int32).itemsize
         _check_room(directory, self._spare_bytes)
-        self.path = directory.absolute() / f"{uuid4().hex}.h5"
-        self._file = h5py.File(self.path, "x", libver="latest")
+        self.path = directory.absolute() / (name or f"{uuid4().hex}.h5")
+        self._file = _create(self.path)
         self._frames = self._file.create_dataset(
             DATASET,
             shape=(0, *shape),
@@ -84,6 +86,15 @@ class FrameFile:
     def close(self) -> None:
         """End the file; a second time does nothing."""
         self._file.close()
+
+
+def _create(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "x", libver="latest")
+    except FileExistsError:
+        raise InputError(
+            f"{path} is there already: frames never replace others, choose another name"
+        ) from None
 
 
 def _make_folder(directory: Path) -> None:

@@ -15,9 +15,6 @@ from ptycho_plugin.trajectory import RecordedPositions
 if TYPE_CHECKING:
     from ptycho_plugin.publishing.calibrations import CalibrationStore
 
-REPLAYED_EXPOSURE_S = 0.2
-"""The exposure that a recorded frame stands for, where nothing says how long it took."""
-
 
 def replayed_beamline(
     scan: str | Path | PtychoDataset,
@@ -49,7 +46,7 @@ def replayed_beamline(
         If the file cannot be used, or its counts are no whole numbers.
     """
     from ptycho_plugin.io import read_dataset
-    from ptycho_plugin.simulation.world import RecordedWorld
+    from ptycho_plugin.simulation.recorded import RecordedWorld
 
     dataset = scan if isinstance(scan, PtychoDataset) else read_dataset(scan)
     world = RecordedWorld(dataset)
@@ -61,7 +58,7 @@ def replayed_beamline(
         name="replayed",
         geometry=dataset.geometry,
         optic=None,
-        photons_per_second=_photons_per_frame(dataset) / REPLAYED_EXPOSURE_S,
+        photons_per_second=world.photons_per_second,
         places={"sample": (0.0, 0.0)},
         calibrations=calibrations,
         trajectory=RecordedPositions(points_um=tuple(map(tuple, world.positions_um.tolist()))),
@@ -80,10 +77,6 @@ def _travelled_um(positions_um: np.ndarray) -> LimitsUm:
     """Return the limits along rows and columns that the recorded stage has reached."""
     (low_y, low_x), (high_y, high_x) = positions_um.min(axis=0), positions_um.max(axis=0)
     return (float(low_y), float(high_y)), (float(low_x), float(high_x))
-
-
-def _photons_per_frame(dataset: PtychoDataset) -> float:
-    return float(np.sum(dataset.frames, where=dataset.mask, dtype=np.float64)) / len(dataset)
 
 
 def _kept_probe(dataset: PtychoDataset, calibrations: CalibrationStore | None) -> str | None:

@@ -1,5 +1,6 @@
 """What tests of every kind share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,13 @@ from hypothesis import settings
 
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.ioc.settings import client_environment, free_port
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Result
+
+# Channel Access reads its environment when ophyd is imported, which no import above does: this process
+# sees one beamline at most, on the loopback interface and ports of its own.
+os.environ.update(client_environment(port=free_port(), repeater_port=free_port()))
 
 # A loaded machine is not a wrong result.
 settings.register_profile("ptycho", deadline=None, max_examples=50)

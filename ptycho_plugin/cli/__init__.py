@@ -11,6 +11,7 @@ import typer
 from ptycho_plugin.cli.demo import run_demo
 from ptycho_plugin.cli.doctor import run_doctor
 from ptycho_plugin.cli.dose import dose
+from ptycho_plugin.cli.ioc import run_ioc
 from ptycho_plugin.cli.orientation import tell_orientation
 from ptycho_plugin.cli.reconstruct import reconstruct_scan
 from ptycho_plugin.errors import PtychoError
@@ -19,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.command("demo")(run_demo)
 app.command("doctor")(run_doctor)
 app.add_typer(dose, name="dose")
+app.command("ioc")(run_ioc)
 app.command("orientation")(tell_orientation)
 app.command("reconstruct")(reconstruct_scan)
 

@@ -1,15 +1,13 @@
-"""The worlds behind the simulated and the replayed beamline."""
+"""The world behind the simulated beamline."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle
+from math import hypot
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.dose import DoseModel
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import M_PER_UM, Geometry
@@ -34,9 +32,8 @@ from ptycho_plugin.simulation.specimens import (
     Specimen,
     Truth,
 )
-from ptycho_plugin.trajectory import typical_step
 
-__all__ = ["Exposure", "RecordedWorld", "SimulatedWorld", "World"]
+__all__ = ["Exposure", "SimulatedWorld", "World"]
 
 UM_PER_NM = 1e-3
 NOMINAL_PHOTONS = 1e6
@@ -72,7 +69,6 @@ class SimulatedWorld(Controls):
         holder: Sequence[Specimen] = HOLDER,
     ) -> None:
         super().__init__()
-        self.geometry = geometry
         self.options = options
         self.detector_shape = pilatus.SHAPE
         self.beam_centre_px = options.beam_centre_px
@@ -80,8 +76,7 @@ class SimulatedWorld(Controls):
         self._specimens = {specimen.name: specimen for specimen in holder}
         self._transmissions: dict[str, NDArray[np.complex64]] = {}
         self._degrading: dict[str, DegradingTransmission] = {}
-        self._fine = fine_geometry(geometry)
-        self._illumination = zone_plate_illumination(optic, options.optic_error, geometry)
+        self._tune(geometry, optic)
         self._camera = pilatus.Pilatus2M(
             options.bad_pixels, options.hot_pixels, options.hot_pixel_counts_per_s, options.seed
         )
@@ -89,8 +84,7 @@ class SimulatedWorld(Controls):
         self._flux = DriftingFlux(options, self._rng)
         self._shutter_rng = np.random.default_rng((options.seed, SHUTTER_STREAM))
         self._critical_repeats = critical_repeats(np.random.default_rng((options.seed, DEGRADATION_STREAM)))
-        self._detected = options.detection.efficiency(geometry.energy_eV)
-        self._source = source_points_um(options.source_fwhm_nm, optic.outermost_zone * 1e9)
+        self.set_source((0.0, 0.0))
         self._photons_on_sample = 0.0
 
     @property
@@ -121,10 +115,31 @@ class SimulatedWorld(Controls):
         InputError
             If the exposure time is not a positive number.
         """
+        with self._lock:
+            beam = self._attenuator_transmission * self._open
+            return self.expose_along(self._pair("stage")[None], exposure_s, beam)
+
+    def expose_along(self, path_um: NDArray[np.float64], exposure_s: float, beam: float) -> Exposure:
+        """Take one exposure of a stage that may move, in a beam of any brightness.
+
+        Parameters
+        ----------
+        path_um : ndarray, (place, 2)
+            Stage positions (row, column) in micrometres, for equal parts of the time.
+        exposure_s : float
+            In seconds; it is not waited for.
+        beam : float
+            Photons, as a part of the unattenuated source's; shutter and attenuator are not asked.
+
+        Raises
+        ------
+        InputError
+            If the exposure time is not a positive number.
+        """
         check_exposure(exposure_s)
         with self._lock:
-            stage_um = self._stage_during_exposure()
-            photons = self._flux.photons(exposure_s) * self._attenuator_transmission * self._open
+            stage_um = self._stage_during_exposure(path_um)
+            photons = self._flux.photons(exposure_s) * beam
             name, on_specimen_um = self._in_beam(stage_um)
             frame = self._frame(self._pattern(name, on_specimen_um), photons, exposure_s)
             self._bring(photons, name, on_specimen_um)
@@ -138,12 +153,46 @@ class SimulatedWorld(Controls):
         ----------
         stage_um : (float, float)
             Stage position (row, column) in micrometres.
-        seconds : float
-        beam : float
-            Photons, as a part of the unattenuated source's; shutter and attenuator are not asked.
+        seconds, beam : float
+            As for `expose_along`.
         """
         with self._lock:
             self._bring(self._flux.per_second * seconds * beam, *self._in_beam(np.array([stage_um])))
+
+    def set_source(self, fwhm_nm: tuple[float, float]) -> None:
+        """Widen the source's image (row, column) at the sample, besides what the options say of it."""
+        row, column = (hypot(*widths) for widths in zip(self.options.source_fwhm_nm, fwhm_nm, strict=True))
+        with self._lock:
+            self._source = source_points_um((row, column), self._optic.outermost_zone * 1e9)
+
+    def set_optics(self, energy_eV: float, defocus: float) -> None:
+        """Change the beam's energy, and how far in metres the sample is said to stand behind its focus.
+
+        At another energy the specimens are made anew: what a degrading one has endured is forgotten.
+        """
+        with self._lock:
+            if (energy_eV, defocus) == (self.geometry.energy_eV, self._optic.defocus):
+                return
+            if energy_eV != self.geometry.energy_eV:
+                self._transmissions.clear()
+            self._tune(
+                self.geometry.model_copy(update={"energy_eV": energy_eV}),
+                self._optic.model_copy(update={"defocus": defocus}),
+            )
+
+    def _tune(self, geometry: Geometry, optic: ZonePlate) -> None:
+        """Compute what depends on the beam."""
+        self.geometry, self._optic = geometry, optic
+        self._fine = fine_geometry(geometry)
+        self._illumination = zone_plate_illumination(optic, self.options.optic_error, geometry)
+        self._detected = self.options.detection.efficiency(geometry.energy_eV)
+
+    def mount(self) -> None:
+        """Make the specimen that is in the beam, which the first exposure would wait for."""
+        name, _ = self._in_beam(self._pair("stage")[None])
+        if name is not None:
+            with self._lock:
+                self._transmission(name)
 
     def truth(self, name: str) -> Truth:
         """Return what a perfect reconstruction of a specimen, as it is now, would be.
@@ -169,12 +218,15 @@ class SimulatedWorld(Controls):
             centre_px = self._to_px(on_specimen_um.mean(axis=0), self._transmission(name).shape)
             self._degrading[name].receive(centre_px, photons)
 
-    def _stage_during_exposure(self) -> NDArray[np.float64]:
+    def _stage_during_exposure(self, path_um: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the true stage positions ``(sample, 2)``, in micrometres at moments of one exposure."""
         within = self.options.jitter_within_nm * UM_PER_NM
         between = self._rng.normal(scale=self.options.jitter_between_nm * UM_PER_NM, size=2)
-        motion = self._rng.normal(scale=within, size=(JITTER_SAMPLES if within else 1, 2))
-        return self._pair("stage") + between + motion
+        stands = len(path_um) == 1
+        motion = self._rng.normal(
+            scale=within, size=(JITTER_SAMPLES if within and stands else len(path_um), 2)
+        )
+        return path_um + between + motion
 
     def _frame(self, pattern: NDArray[np.float32], photons: float, exposure_s: float) -> NDArray[np.int32]:
         orientation = self.options.orientation
@@ -228,81 +280,3 @@ class SimulatedWorld(Controls):
     def _monitor(self, photons: float) -> float:
         expected = photons * self.options.monitor_counts_per_photon
         return float(self._rng.poisson(expected)) if self.options.poisson else expected
-
-
-class RecordedWorld(Controls):
-    """A recorded scan as a world: the nearest recorded place wins.
-
-    What was recorded more than once at a place is replayed in its order, then from the start.
-
-    Parameters
-    ----------
-    dataset : PtychoDataset
-
-    Raises
-    ------
-    InputError
-        If a count is not a whole number that a camera could deliver.
-    """
-
-    def __init__(self, dataset: PtychoDataset) -> None:
-        super().__init__()
-        self._frames = _camera_counts(dataset)
-        self.positions_um: NDArray[np.float64] = dataset.positions / M_PER_UM
-        """Stage positions (frame, 2) at which there is something to replay."""
-        places, place_of_frame, visits = np.unique(
-            self.positions_um, axis=0, return_inverse=True, return_counts=True
-        )
-        self._tree = cKDTree(places)
-        by_place = np.split(np.argsort(place_of_frame, kind="stable"), np.cumsum(visits)[:-1])
-        self._next_frame = [cycle(frames.tolist()) for frames in by_place]
-        self._tolerance_um = typical_step(places) / 2 or dataset.geometry.object_pixel / M_PER_UM
-        self.detector_shape: tuple[int, int] = self._frames.shape[1:]
-        centre = dataset.geometry.frame_side // 2
-        self.beam_centre_px = (centre, centre)
-
-    def set_transmission(self, value: float) -> None:
-        """Accept full transmission, the only one that was recorded."""
-        if value != 1:
-            raise InputError(f"a recorded scan cannot be attenuated to {value}: set the transmission to 1")
-
-    def expose(self, exposure_s: float) -> Exposure:
-        """Return a frame recorded nearest to where the stages stand, or zeros behind a closed shutter.
-
-        Parameters
-        ----------
-        exposure_s : float
-            Checked, and otherwise without effect.
-
-        Raises
-        ------
-        InputError
-            If nothing was recorded within half a step of here.
-        """
-        check_exposure(exposure_s)
-        with self._lock:
-            coarse, is_open = self._pair("coarse"), self._open
-            index = self._frame_at(coarse + self._pair("stage"))
-        row, column = self.positions_um[index] - coarse
-        frame = self._frames[index].copy() if is_open else np.minimum(self._frames[index], 0)
-        return Exposure(frame, (float(row), float(column)), float(frame[frame > 0].sum()))
-
-    def _frame_at(self, here: NDArray[np.float64]) -> int:
-        """Return the next frame of the nearest place, in micrometres."""
-        distance, place = self._tree.query(here)
-        if distance > self._tolerance_um:
-            raise InputError(
-                f"nothing was recorded at ({here[0]:.3f}, {here[1]:.3f}) um: the nearest frame is "
-                f"{distance:.3f} um away, the limit {self._tolerance_um:.3f} um; go to recorded positions"
-            )
-        return next(self._next_frame[place])
-
-
-def _camera_counts(dataset: PtychoDataset) -> NDArray[np.int32]:
-    valid = np.broadcast_to(dataset.mask, dataset.frames.shape)
-    measured = dataset.frames[valid]
-    if np.any(measured != np.rint(measured)) or measured.max() > np.iinfo(np.int32).max:
-        raise InputError(
-            f"{dataset.source}: its counts are not whole numbers of photons, so no camera can replay them"
-        )
-    return np.where(valid, dataset.frames, pilatus.GAP).astype(np.int32)

@@ -1,5 +1,9 @@
-"""One real Tiled server for the session (starting one takes some ten seconds), and a small scan."""
+"""One real Tiled server and one simulated beamline for the session, and a small scan.
 
+Starting either takes some ten seconds.
+"""
+
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +16,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from ptycho_plugin.geometry import M_PER_UM, Geometry
+from ptycho_plugin.ioc import IocProcess
 from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign, crop_window
@@ -42,6 +47,14 @@ def tiled_server(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) ->
 def tiled(tiled_server: LocalTiledServer) -> Any:
     """A client of the tree's root."""
     return tiled_server.client()
+
+
+@pytest.fixture(scope="session")
+def ioc(data_folder: Path) -> Iterator[IocProcess]:
+    """The simulated beamline that this process' Channel Access finds; the Tiled server reads its frames."""
+    port, repeater_port = (int(os.environ[f"EPICS_CA_{whose}_PORT"]) for whose in ("SERVER", "REPEATER"))
+    with IocProcess(port=port, repeater_port=repeater_port, directory=data_folder / "ioc") as process:
+        yield process
 
 
 @dataclass

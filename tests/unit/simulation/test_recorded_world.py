@@ -5,7 +5,7 @@ from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.orientation import crop_window
-from ptycho_plugin.simulation.world import RecordedWorld
+from ptycho_plugin.simulation.recorded import RecordedWorld
 
 SIDE = 16
 GEOMETRY = Geometry(energy_eV=6200, distance=2.0, detector_pixel=172e-6, frame_side=SIDE)
@@ -117,3 +117,22 @@ def test_a_recording_cannot_be_attenuated():
     world.set_transmission(1)
     with pytest.raises(InputError, match="attenuated"):
         world.set_transmission(0.5)
+
+
+def test_photons_come_at_the_rate_of_the_recording_whether_counted_or_not():
+    dataset = recorded()
+    world = RecordedWorld(dataset)
+    world.expose_along(np.zeros((1, 2)), 0.2, beam=1.0)
+    world.shine((0.0, 0.0), 0.1, beam=0.5)
+    a_frame = dataset.frames[:, dataset.mask].sum() / len(dataset)
+    assert world.photons_on_sample == pytest.approx(1.25 * a_frame)
+    dark = world.expose_along(np.zeros((1, 2)), 0.2, beam=0.0)
+    assert dark.frame.max() == 0
+    assert world.photons_on_sample == pytest.approx(1.25 * a_frame)
+
+
+def test_a_recording_keeps_its_energy():
+    world = RecordedWorld(recorded())
+    world.set_optics(6200.5, defocus=1.0)
+    with pytest.raises(InputError, match=r"recorded at 6200.0 eV cannot be replayed at 6300.0 eV"):
+        world.set_optics(6300.0, defocus=0.0)

@@ -236,3 +236,61 @@ def test_threads_may_turn_knobs_while_others_expose(geometry, holder, ideal):
         thread.join()
     assert not failures
     assert world.photons_on_sample == pytest.approx(10 * 2e7)
+
+
+def test_light_that_no_detector_counts_reaches_the_specimen(geometry, holder, ideal):
+    world = world_of(geometry, holder, ideal)
+    world.shine((0.5, 0.0), 0.03, beam=0.5)
+    assert world.photons_on_sample == pytest.approx(1e8 * 0.03 * 0.5)
+    world.shine((30.0, 0.0), 0.03, beam=1.0)  # beside it
+    assert world.photons_on_sample == pytest.approx(1e8 * 0.03 * 0.5)
+
+
+def test_light_between_exposures_leaves_their_noise_as_it_is(geometry, holder, ideal):
+    frames = []
+    for shines in (False, True):
+        world = world_of(geometry, holder, ideal, poisson=True, flux_drift=0.1, jitter_between_nm=10)
+        if shines:
+            world.shine((0.0, 0.0), 1.0, beam=1.0)
+        frames.append(world.expose(EXPOSURE_S).frame)
+    np.testing.assert_array_equal(*frames)
+
+
+def test_an_exposure_on_the_way_is_the_mean_of_its_places(geometry, holder, ideal):
+    world = world_of(geometry, holder, ideal)
+    path_um = np.array([[0.0, 0.0], [0.0, 0.3]])
+    blurred = world.expose_along(path_um, EXPOSURE_S, beam=1.0)
+    assert blurred.position_um == pytest.approx((0.0, 0.15))
+    sharp = [world.expose_along(place[None], EXPOSURE_S, beam=1.0).frame for place in path_um]
+    valid = blurred.frame >= 0
+    np.testing.assert_allclose(blurred.frame[valid], np.mean(sharp, axis=0)[valid], atol=1)
+    assert np.abs(blurred.frame - sharp[0])[valid].max() > 100
+
+
+def test_the_beams_brightness_is_the_shutters_and_the_attenuators(geometry, holder, ideal):
+    world = world_of(geometry, holder, ideal)
+    world.set_transmission(0.25)
+    np.testing.assert_array_equal(
+        world.expose(EXPOSURE_S).frame, world.expose_along(np.zeros((1, 2)), EXPOSURE_S, beam=0.25).frame
+    )
+
+
+def test_a_wider_source_is_one_that_was_wide_from_the_start(geometry, holder, ideal):
+    widened = world_of(geometry, holder, ideal, source_fwhm_nm=(30.0, 0.0))
+    widened.set_source((40.0, 0.0))
+    wide = world_of(geometry, holder, ideal, source_fwhm_nm=(50.0, 0.0))
+    np.testing.assert_array_equal(widened.expose(EXPOSURE_S).frame, wide.expose(EXPOSURE_S).frame)
+
+
+def test_a_tuned_world_is_one_of_that_energy_from_the_start(geometry, holder, ideal):
+    world = world_of(geometry, holder, ideal)
+    world.expose(EXPOSURE_S)
+    world.set_optics(6300.0, 200e-6)
+    frame = world.expose(EXPOSURE_S).frame
+    at_once = SimulatedWorld(
+        geometry.model_copy(update={"energy_eV": 6300.0}), ZonePlate(defocus=200e-6), ideal, holder
+    )
+    at_once.set_shutter(True)
+    at_once.expose(EXPOSURE_S)
+    np.testing.assert_array_equal(frame, at_once.expose(EXPOSURE_S).frame)
+    assert world.truth(FILM).pixel == at_once.truth(FILM).pixel
