@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from ptycho_plugin.errors import PtychoError
+from ptycho_plugin.ioc.beamline_file import write_beamline_file
 from ptycho_plugin.ioc.settings import PREFIX, IocSettings, free_port
 from ptycho_plugin.simulation.options import SimulationOptions
 
@@ -79,6 +80,11 @@ class IocProcess:
         return self.settings.directory
 
     @property
+    def beamline_file(self) -> Path:
+        """A file that names its process variables, for `ptycho_plugin.devices.epics.epics_beamline`."""
+        return self.directory / "beamline.toml"
+
+    @property
     def log(self) -> Path:
         """The file that holds what the process printed."""
         return self.directory / "ioc.log"
@@ -115,6 +121,7 @@ class IocProcess:
     def start(self) -> None:
         """Start the process, also after `kill`: a new life, motors at zero and no photons counted."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        write_beamline_file(self.settings, self.beamline_file)
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ptycho_plugin.ioc"],

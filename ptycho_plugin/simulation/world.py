@@ -116,8 +116,7 @@ class SimulatedWorld(Controls):
             If the exposure time is not a positive number.
         """
         with self._lock:
-            beam = self._attenuator_transmission * self._open
-            return self.expose_along(self._pair("stage")[None], exposure_s, beam)
+            return self.expose_along(self._pair("stage")[None], exposure_s, self.beam)
 
     def expose_along(self, path_um: NDArray[np.float64], exposure_s: float, beam: float) -> Exposure:
         """Take one exposure of a stage that may move, in a beam of any brightness.

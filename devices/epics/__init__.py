@@ -1,0 +1,1 @@
+"""Ophyd devices over Channel Access, and the beamline that a file makes of them."""
