@@ -90,13 +90,6 @@ class IocProcess:
         return self.directory / "ioc.log"
 
     @property
-    def beamline_file(self) -> Path:
-        """A file that names its process variables, for `ptycho_plugin.beamline_file`."""
-        path = self.directory / "beamline.toml"
-        self.settings.write_beamline_file(path)
-        return path
-
-    @property
     def pid(self) -> int | None:
         """The process' number, while it is alive."""
         is_alive = self._process is not None and self._process.poll() is None
