@@ -61,7 +61,7 @@ def photons(rows: dict[int, Any]) -> float:
 def test_light_alternates_between_points_and_ways() -> None:
     assert LIGHT.seconds.tolist() == pytest.approx([GATE_S, WAY_S, GATE_S, WAY_S, GATE_S + CLOSING_S])
     assert LIGHT.paths_um[::2].tolist() == [[point, point] for point in POINTS.tolist()]
-    assert LIGHT.paths_um[1::2].tolist() == [list(pair) for pair in zip(POINTS.tolist(), POINTS[1:].tolist())]
+    assert LIGHT.paths_um[1::2].tolist() == np.stack([POINTS[:-1], POINTS[1:]], axis=1).tolist()
     assert LIGHT.transit_s == pytest.approx(2 * WAY_S)
 
 
