@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ophyd import Component, Device
 from ophyd.status import DeviceStatus
-from ophyd.utils import LimitError
 
 from ptycho_plugin.devices.signals import MeasuredSignal, UnitSignal
-from ptycho_plugin.errors import InputError
+from ptycho_plugin.devices.travel import check_travel
 
 if TYPE_CHECKING:
     from ptycho_plugin.simulation.world import World
-
-
-class TravelLimitError(InputError, LimitError):
-    """A position that an axis cannot reach."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +94,7 @@ class SimulatedAxis(Device):
 
     def check_value(self, value: float) -> None:
         """Raise `TravelLimitError` if the axis cannot go there."""
-        low, high = self.limits
-        if not low <= value <= high:
-            raise TravelLimitError(
-                f"{self.name} cannot go to {value:g} um: its limits are {low:g} to {high:g} um"
-            )
+        check_travel(self.name, value, self.limits, self.egu)
 
     def set(self, value: float) -> DeviceStatus:
         """Start to move there; a move under way is given up.

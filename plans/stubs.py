@@ -107,21 +107,26 @@ def _rewindable(plan: MsgGenerator[None], rewindable: bool) -> MsgGenerator[None
 
 
 def _expose_and_read(beamline: Beamline, stage: Stage) -> MsgGenerator[None]:
-    yield from bpp.finalize_wrapper(_expose(beamline), close_shutter(beamline))
+    frame = short_uid("frame")
+    taken = yield from bpp.finalize_wrapper(_expose(beamline, frame), close_shutter(beamline))
+    yield from bps.wait(group=frame)
+    yield from until_done(taken)
     yield from record([beamline.detector, beamline.encoder, beamline.flux, stage.y, stage.x], "primary")
 
 
-def _expose(beamline: Beamline) -> MsgGenerator[None]:
-    group = short_uid("exposure")
-    statuses = []
+def _expose(beamline: Beamline, frame: str) -> MsgGenerator[Status | None]:
+    """Make one exposure, and return when its frame is there: that takes longer, and would be dose."""
+    gate = short_uid("gate")
+    counters = []
     for counter in (beamline.encoder, beamline.flux):
-        statuses.append((yield from bps.trigger(counter, group=group)))
+        counters.append((yield from bps.trigger(counter, group=gate)))
     for status in (yield from bps.mv(beamline.shutter, "open")):
         yield from until_done(status)
-    statuses.append((yield from bps.trigger(beamline.detector, group=group)))
-    yield from bps.wait(group=group)
-    for status in statuses:
+    taken = yield from bps.trigger(beamline.detector, group=frame)
+    yield from bps.wait(group=gate)
+    for status in counters:
         yield from until_done(status)
+    return taken
 
 
 def until_done(status: Status | None) -> MsgGenerator[None]:

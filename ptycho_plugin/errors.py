@@ -56,3 +56,7 @@ class LedgerError(PtychoError, RuntimeError):
 
 class LostFrameError(PtychoError):
     """A trajectory whose frames and gates are not equally many: a trigger was missed, or a frame dropped."""
+
+
+class DeviceError(PtychoError, RuntimeError):
+    """A device that does not answer, or not as it was told; it names the process variable."""

@@ -31,11 +31,12 @@ def run_ioc(
 
     Example: ptycho ioc --prefix PTYCHO: --directory frames
     """
+    from ptycho_plugin.ioc.beamline_file import write_beamline_file
     from ptycho_plugin.ioc.launch import launch
 
     settings = _settings(prefix, port, directory, seed, replay)
     if write_beamline is not None:
-        settings.write_beamline_file(write_beamline)
+        write_beamline_file(settings, write_beamline)
     launch(settings, lambda line: print(line, flush=True))
 
 

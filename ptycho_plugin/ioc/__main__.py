@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 
+from ptycho_plugin.errors import PtychoError
 from ptycho_plugin.ioc.launch import launch
 from ptycho_plugin.ioc.settings import IocSettings
 
@@ -19,7 +20,15 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve; an error a user can act on is one sentence, the last of what is printed."""
     settings = IocSettings.model_validate_json(sys.stdin.readline())
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    launch(settings, _say)
+    try:
+        launch(settings, _say)
+    except PtychoError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

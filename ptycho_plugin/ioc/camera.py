@@ -72,6 +72,14 @@ _Passive: Any = passive_group(
         "ShutterStatus": ("Closed", "Open"),
         "Armed": (UNARMED, ARMED),
         "ThresholdAutoApply": NO_YES,
+        "WaitForPlugins": NO_YES,
+    },
+    more={  # to ophyd-async
+        "WaitForPlugins": "",
+        "UniqueId_RBV": 0,
+        **dict.fromkeys(("ArraySize0_RBV", "ArraySize1_RBV", "ArraySize2_RBV"), 0),
+        **dict.fromkeys(("ADCoreVersion_RBV", "DriverVersion_RBV"), "3.4.0"),
+        **dict.fromkeys(("SerialNumber_RBV", "SDKVersion_RBV", "FirmwareVersion_RBV"), ""),
     },
 )
 
@@ -147,9 +155,11 @@ class Camera(_Passive):
         await self.num_images_counter.write(0)
         await self.status_message.write("")
         self._stop, self._frames = asyncio.Event(), []
+        await self.armed.write(ARMED)
         try:
             await (self._wait() if self.trigger_mode.value in EXTERNAL else self._expose())
         finally:
+            await self.armed.write(UNARMED)
             await asyncio.gather(*self._frames)
             self._frames = None
             await self.detector_state.write("Error" if self.status_message.value else "Idle")
@@ -178,10 +188,8 @@ class Camera(_Passive):
         """Be armed for external triggers until they have brought all frames, or nobody waits for more."""
         self._missing = self.num_images.value
         await self.detector_state.write("Waiting")
-        await self.armed.write(ARMED)
         await self._stop.wait()
         self._missing = 0
-        await self.armed.write(UNARMED)
 
     async def _expose(self) -> None:
         """Raise the gate for each image, at the acquisition's period."""

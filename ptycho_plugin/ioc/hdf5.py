@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ptycho_plugin.ioc.physics import Keep, Physics
 from ptycho_plugin.ioc.records import NO_YES, PATH_LENGTH, follow, passive_group
 
 PORT = "HDF1"
+CONVERSION = re.compile(r"%.")
 DONE, CAPTURE = "Done", "Capture"
 OFF_ON = ("Off", "On")
 DISABLE_ENABLE = ("Disable", "Enable")
@@ -35,6 +37,7 @@ _Passive: Any = passive_group(
         "ArrayCallbacks": "Enable",
         "DataType": "Int32",
         "NDimensions": 2,
+        "FileName": "frames",
         "FileTemplate": "%s%s_%6.6d.h5",
         "FileWriteMode": "Stream",
         "AutoIncrement": "Yes",
@@ -59,9 +62,12 @@ _Passive: Any = passive_group(
         "ReadFile": ("Done", "Read"),
         "WriteFile": ("Done", "Write"),
         "WriteStatus": ("Write OK", "Write error"),
-        "Compression": ("None", "N-bit", "szip", "zlib", "blosc"),
+        "Compression": ("None", "N-bit", "szip", "zlib", "Blosc", "BSLZ4", "LZ4", "JPEG"),
         "FileFormat": ("HDF5",),
+        "FlushNow": ("Done", "Flush"),
+        "ChunkSizeAuto": NO_YES,
     },
+    more={"FlushNow": "", "ChunkSizeAuto": "", "ChunkSizeAuto_RBV": ""},  # to ophyd-async
 )
 
 
@@ -157,7 +163,7 @@ class Hdf5Plugin(_Passive):
             return CAPTURE
         try:
             self._file = await asyncio.wrap_future(self._physics.do(self._create))
-        except (InputError, OSError, TypeError) as error:
+        except (InputError, OSError) as error:
             await self._say(error)
             return await self._close()
         await self.num_captured.write(0)
@@ -179,12 +185,20 @@ class Hdf5Plugin(_Passive):
         return DONE
 
     def _create(self) -> FrameFile:
-        path = Path(
-            self.file_template.value % (self.file_path.value, self.file_name.value, self.file_number.value)
-        )
+        path = self._path()
         if not self._is_ours(path):
             raise InputError(f"{path} is outside {self._folder}: choose a FilePath in it")
         return FrameFile(path.parent, self._frame_shape, name=path.name)
+
+    def _path(self) -> Path:
+        """Return the next file, as C would format it: what the template does not ask for is left out."""
+        template = self.file_template.value
+        parts = self.file_path.value, self.file_name.value, self.file_number.value
+        try:
+            asked = [conversion for conversion in CONVERSION.findall(template) if conversion != "%%"]
+            return Path(template % parts[: len(asked)])
+        except (TypeError, ValueError) as error:
+            raise InputError(f"FileTemplate {template!r} cannot be used: {error}") from None
 
     def _is_ours(self, path: Path) -> bool:
         return path.resolve().is_relative_to(self._folder)

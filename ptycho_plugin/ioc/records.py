@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 from caproto import ChannelType
@@ -32,7 +33,12 @@ async def follow(group: Any, instance: Any, value: Any) -> Any:
     return value  # of a menu, its text: caproto would keep the number that came
 
 
-def passive_group(*devices: Any, values: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]]) -> Any:
+def passive_group(
+    *devices: Any,
+    values: Mapping[str, Any],
+    choices: Mapping[str, tuple[str, ...]],
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> Any:
     """Return a group of records, for a class of records with a life of their own to inherit from.
 
     Parameters
@@ -43,6 +49,8 @@ def passive_group(*devices: Any, values: Mapping[str, Any], choices: Mapping[str
         At first, where that is not nothing; its type is the record's.
     choices : mapping of str to tuple of str
         Of the records that are menus.
+    more : mapping of str to value
+        Records that these classes do not know, as others of other packages do.
     """
     attributes: dict[str, Any] = {}
     names: set[str] = set()
@@ -56,6 +64,11 @@ def passive_group(*devices: Any, values: Mapping[str, Any], choices: Mapping[str
             record = _record(kind, values.get(setpoint), menu)
             attribute = attribute if attribute not in attributes else name.replace(".", "_")
             attributes[attribute] = pvproperty(name=name, put=put, **record)
+    for name, value in more.items():
+        kind = "stringin" if isinstance(value, str) else "longin"
+        record = _record(kind, value, choices.get(name.removesuffix(READBACK), ()))
+        put = follow if name + READBACK in more else None
+        attributes[name] = pvproperty(name=name, put=put, **record)
     return type(PVGroup)(f"Passive{devices[0].__name__}", (PVGroup,), attributes)
 
 

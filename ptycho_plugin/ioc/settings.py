@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from string import Template
 from typing import Annotated
 
 from pydantic import Field
 
 from ptycho_plugin.checked_model import CheckedModel
-from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.simulation.options import SimulationOptions
 
 LOOPBACK = "127.0.0.1"
 PREFIX = "PTYCHO:"
-BEAMLINE_FILE = Path(__file__).with_name("beamline.toml")
-"""Names every process variable; prefix and folder are to be filled in."""
 Port = Annotated[int, Field(ge=1024, le=65535)]
 
 
@@ -73,20 +69,6 @@ class IocSettings(CheckedModel):
             # ophyd only lends its classes here: it must not start a client.
             "OPHYD_CONTROL_LAYER": "dummy",
         }
-
-    def write_beamline_file(self, path: Path) -> None:
-        """Write which process variable is what, as a beamline file.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be written.
-        """
-        template = Template(BEAMLINE_FILE.read_text())
-        try:
-            path.write_text(template.substitute(prefix=self.prefix, directory=self.directory))
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}; name another file") from None
 
 
 def free_port() -> int:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from bluesky.protocols import Movable, Pausable, Stageable
 
-from ptycho_plugin.devices import shutter as shutter_module
+from ptycho_plugin.devices import pausing_shutter
 from ptycho_plugin.devices.attenuator import SimulatedAttenuator
 from ptycho_plugin.devices.gate import ExposureGate
 from ptycho_plugin.devices.shutter import SimulatedShutter
@@ -91,7 +91,7 @@ def test_a_pause_closes_it_on_an_exposure_that_hangs(
 ) -> None:
     released = threading.Event()
     monkeypatch.setattr(world, "expose", lambda exposure_s: released.wait(timeout=30))
-    monkeypatch.setattr(shutter_module, "LATE_S", 0.05)
+    monkeypatch.setattr(pausing_shutter, "LATE_S", 0.05)
     shutter.set("open").wait(timeout=5)
     exposure = gate.expose(0.01)
     asyncio.run(shutter.pause())

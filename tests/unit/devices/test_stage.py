@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 from ophyd.utils import LimitError
 
-from ptycho_plugin.devices.stage import SimulatedAxis, TravelLimitError
+from ptycho_plugin.devices.stage import SimulatedAxis
+from ptycho_plugin.devices.travel import TravelLimitError
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from ophyd.areadetector.base import EpicsSignalWithRBV
 from ophyd.areadetector.cam import PilatusDetectorCam
 from ophyd.areadetector.plugins import HDF5Plugin, HDF5Plugin_V34
 
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.ioc.server import make_world, records
 from ptycho_plugin.ioc.settings import IocSettings
 
@@ -81,3 +82,24 @@ def test_a_readback_follows_its_setpoint(database: dict[str, Any], name: str, pu
 def test_a_path_outside_the_folder_is_none(database: dict[str, Any], tmp_path: Path) -> None:
     asyncio.run(database["P:PIL:HDF1:FilePath"].write(str(tmp_path)))
     assert database["P:PIL:HDF1:FilePathExists_RBV"].value == "No"
+
+
+@pytest.mark.parametrize(
+    ("template", "file"),
+    [("%s%s_%6.6d.h5", "scan_000007.h5"), ("%s/%s.h5", "scan.h5"), ("%s%s_100%%.h5", "scan_100%.h5")],
+)
+def test_a_file_is_named_as_c_would_format_it(database: dict[str, Any], template: str, file: str) -> None:
+    plugin = database["P:PIL:HDF1:Capture"].group
+
+    async def name() -> None:
+        for record, value in (("FileTemplate", template), ("FileName", "scan"), ("FileNumber", 7)):
+            await database[f"P:PIL:HDF1:{record}"].write(value)
+
+    asyncio.run(name())
+    assert plugin._path().name == file
+
+
+def test_a_template_that_is_none_is_refused(database: dict[str, Any]) -> None:
+    asyncio.run(database["P:PIL:HDF1:FileTemplate"].write("%s%q"))
+    with pytest.raises(InputError, match="FileTemplate '%s%q' cannot be used"):
+        database["P:PIL:HDF1:Capture"].group._path()

@@ -1,0 +1,84 @@
+"""Devices that answer in time, or are named with their process variable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ophyd import Device
+from ophyd.signal import EpicsSignalBase
+from ophyd.status import Status, StatusBase
+
+from ptycho_plugin.errors import DeviceError
+
+CONNECT_S = 10.0
+"""For all process variables of a beamline to answer for the first time."""
+ANSWER_S = 5.0
+"""For a device to do what takes no time of its own."""
+
+
+def connect(*devices: Device, timeout_s: float = CONNECT_S) -> None:
+    """Wait until devices are connected, but for what they look up only when it is asked for.
+
+    Raises
+    ------
+    DeviceError
+        If process variables do not answer; it names each.
+    """
+    for device in devices:
+        try:
+            device.wait_for_connection(timeout=timeout_s)
+        except TimeoutError:
+            raise DeviceError(
+                f"{device.name} is not connected: {', '.join(missing(device))} did not answer within "
+                f"{timeout_s:g} s; see that the IOC runs, that EPICS_CA_ADDR_LIST leads to it, and that the "
+                "beamline file has the names right"
+            ) from None
+
+
+def missing(device: Device) -> list[str]:
+    """Return the process variables of a device that are not connected."""
+    signals = (walk.item for walk in device.walk_signals(include_lazy=False))
+    return [
+        signal.pvname for signal in signals if isinstance(signal, EpicsSignalBase) and not signal.connected
+    ]
+
+
+def told(signal: Any, value: Any, timeout_s: float, remedy: str) -> Status:
+    """Set a signal with put completion, and return when it has answered.
+
+    The status fails, as `DeviceError`, with the process variable's name and the remedy.
+
+    Raises
+    ------
+    DeviceError
+        If it is not connected.
+    """
+    try:
+        answer = signal.set(value, timeout=timeout_s)
+    except (TimeoutError, OSError, RuntimeError) as error:
+        raise DeviceError(f"{signal.setpoint_pvname} takes no value: {error}; {remedy}") from error
+    said = f"{signal.setpoint_pvname} = {value!r} was not completed within {timeout_s:g} s: {remedy}"
+    return named(answer, lambda _: said)
+
+
+def named(status: StatusBase, sentence: Callable[[Exception], str]) -> Status:
+    """Return a status that fails with a sentence of ours where another one fails."""
+    own = Status(status)
+
+    def finish(ended: StatusBase) -> None:
+        error = ended.exception(timeout=0)
+        if error is None:
+            own.set_finished()
+        else:
+            own.set_exception(DeviceError(sentence(error)))
+
+    status.add_callback(finish)
+    return own
+
+
+def settled(status: StatusBase) -> None:
+    """Wait for a status that ends by itself, and raise what it failed with."""
+    error = status.exception()
+    if error is not None:
+        raise error

@@ -1,0 +1,147 @@
+"""Axes over Channel Access: motor records, and piezo axes without one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ophyd import EpicsMotor, EpicsSignal, EpicsSignalRO, FormattedComponent, PVPositionerPC
+from ophyd.status import Status
+
+from ptycho_plugin.beamline_file import Motor, Piezo
+from ptycho_plugin.devices.epics.answers import ANSWER_S, connect, named
+from ptycho_plugin.devices.travel import check_travel
+from ptycho_plugin.errors import DeviceError
+
+SLACK = 2.0
+"""Times distance over velocity that a move may take, besides `ANSWER_S`: it accelerates, and settles."""
+
+
+class MotorAxis(EpicsMotor):
+    """A motor record.
+
+    Parameters
+    ----------
+    prefix : str
+        Of the beamline.
+    motor : Motor
+    units : str
+        In which the record must be.
+    name : str
+    """
+
+    def __init__(self, prefix: str, motor: Motor, units: str, *, name: str) -> None:
+        super().__init__(prefix + motor.pv, name=name)
+        self._own_limits = motor.limits
+        self._units = units
+
+    def connect(self) -> None:
+        """Wait until it is connected.
+
+        Raises
+        ------
+        DeviceError
+            If it is not, or moves in other units.
+        """
+        connect(self)
+        if self.egu != self._units:
+            raise DeviceError(
+                f"{self.prefix}.EGU is {self.egu!r}, and {self.name} is set in {self._units}: let it, "
+                "or one on top of it, speak in that unit"
+            )
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest position, as record and beamline file have it; equal where none are set."""
+        return _inner(super().limits, self._own_limits)
+
+    def check_value(self, pos: float) -> None:
+        """Raise `TravelLimitError` if it cannot go there."""
+        check_travel(self.name, pos, self.limits, self._units)
+
+    def set(self, new_position: float) -> Status:
+        """Move; the status fails if it takes much longer than its velocity says."""
+        timeout_s = _patience_s(new_position - self.position, float(self.velocity.get()))
+        return _moved(self, self.prefix, new_position, self.move(new_position, wait=False, timeout=timeout_s))
+
+
+class PiezoAxis(PVPositionerPC):
+    """An axis whose set point completes its put when it has settled.
+
+    Parameters
+    ----------
+    prefix : str
+        Of the beamline.
+    piezo : Piezo
+    velocity_um_s : float
+    name : str
+    """
+
+    setpoint = FormattedComponent(EpicsSignal, "{_pvs[setpoint]}", kind="normal")
+    readback = FormattedComponent(EpicsSignalRO, "{_pvs[readback]}", kind="hinted", auto_monitor=True)
+    stop_signal = FormattedComponent(EpicsSignal, "{_pvs[stop]}", kind="omitted")
+    low = FormattedComponent(EpicsSignalRO, "{_pvs[low]}", kind="omitted", auto_monitor=True)
+    high = FormattedComponent(EpicsSignalRO, "{_pvs[high]}", kind="omitted", auto_monitor=True)
+    stop_value = 1
+
+    def __init__(self, prefix: str, piezo: Piezo, velocity_um_s: float, *, name: str) -> None:
+        named_pvs = piezo.model_dump(include={"setpoint", "readback", "stop", "low", "high"})
+        self._pvs = {what: prefix + pv for what, pv in named_pvs.items()}
+        self._own_limits = piezo.limits
+        self._velocity_um_s = velocity_um_s
+        super().__init__(name=name, egu="um")
+        self.readback.name = self.name
+
+    def connect(self) -> None:
+        """Wait until it is connected.
+
+        Raises
+        ------
+        DeviceError
+            If it is not.
+        """
+        connect(self)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest position, as controller and beamline file have it; equal where none are set."""
+        return _inner((float(self.low.get()), float(self.high.get())), self._own_limits)
+
+    def check_value(self, pos: float) -> None:
+        """Raise `TravelLimitError` if it cannot go there."""
+        check_travel(self.name, pos, self.limits, self.egu)
+
+    def set(self, new_position: float) -> Status:
+        """Move; the status fails if it takes much longer than its velocity says."""
+        timeout_s = _patience_s(new_position - self.position, self._velocity_um_s)
+        status = self.move(new_position, wait=False, timeout=timeout_s)
+        return _moved(self, self._pvs["setpoint"], new_position, status)
+
+
+Axis = MotorAxis | PiezoAxis
+
+
+def axis(prefix: str, said: Motor | Piezo, velocity_um_s: float, *, name: str) -> Axis:
+    """Return an axis in micrometres, as a beamline file has it."""
+    if isinstance(said, Piezo):
+        return PiezoAxis(prefix, said, velocity_um_s, name=name)
+    return MotorAxis(prefix, said, "um", name=name)
+
+
+def _inner(one: tuple[float, float], other: tuple[float, float] | None) -> tuple[float, float]:
+    """Return the limits that keep both; equal ones are none."""
+    pairs = [pair for pair in (one, other) if pair is not None and pair[0] < pair[1]]
+    return (max(low for low, _ in pairs), min(high for _, high in pairs)) if pairs else (0.0, 0.0)
+
+
+def _patience_s(distance: float, velocity: float) -> float:
+    return ANSWER_S + (SLACK * abs(distance) / velocity if velocity > 0 else 0.0)
+
+
+def _moved(axis: Any, pv: str, target: float, status: Any) -> Status:
+    return named(
+        status,
+        lambda error: (
+            f"{axis.name} did not arrive at {target:g} {axis.egu}: {pv} says it is at {axis.position:g} "
+            f"({type(error).__name__} {error}); see what holds it"
+        ),
+    )

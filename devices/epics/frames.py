@@ -1,0 +1,186 @@
+"""A Pilatus that takes a frame for each trigger, or for each gate of a trajectory, into a file of the run."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+import h5py
+from ophyd.status import Status, StatusBase, SubscriptionStatus
+
+from ptycho_plugin.devices.epics.answers import ANSWER_S, named, settled, told
+from ptycho_plugin.devices.epics.pilatus import PilatusRecords
+from ptycho_plugin.devices.hdf5_frames import DATASET
+from ptycho_plugin.errors import DeviceError
+
+CAMERA = "see the camera's StatusMessage"
+WRITER = "see the file plugin's WriteMessage"
+
+
+class EpicsPilatus(PilatusRecords):
+    """Full frames, one a trigger or one a gate, on disk before a status says so.
+
+    Staging opens a file of its own name in a folder that camera and we both see; unstaging closes it
+    and leaves camera and plugin as they were found.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for `PilatusRecords`.
+    directory : Path
+        Where the files go.
+    """
+
+    def __init__(self, *args: Any, directory: Path, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._directory = directory.absolute()
+        self._path: Path | None = None
+        self._exposures = 0
+        self._ends = 0.0
+        """When the exposure that began last should be over, on the monotonic clock."""
+        self._idle = threading.Event()
+        self._idle.set()
+        self._roi: h5py.File | None = None
+
+    def stage(self) -> list[object]:
+        """Set camera and plugin up, and open a file.
+
+        Raises
+        ------
+        InputError
+            If the region of interest leaves the frame.
+        DeviceError
+            If the plugin does not open the file; everything is then as it was.
+        """
+        self._region()
+        path = self._directory / f"{uuid4().hex}.h5"
+        staged = super().stage()
+        try:
+            self._settings.change(self.hdf.file_path, f"{path.parent}/")
+            self._settings.change(self.hdf.file_name, path.name)
+            self._open(path)
+        except DeviceError:
+            self.unstage()
+            raise
+        return staged
+
+    def unstage(self) -> list[object]:
+        """Close the file, after an exposure that may be under way, and set everything back."""
+        self.wait_until_idle(ANSWER_S)
+        if self._roi is not None:
+            self._roi.close()
+        self._roi = self._path = None
+        try:
+            settled(told(self.acquire, 0, ANSWER_S, CAMERA))
+            settled(told(self.capture, 0, ANSWER_S, WRITER))
+        finally:
+            unstaged = super().unstage()
+        return unstaged
+
+    def trigger(self) -> StatusBase:
+        """Expose one frame; the status is done when it can be read from its file.
+
+        Raises
+        ------
+        RuntimeError
+            If the detector is not staged, or an exposure is under way.
+        """
+        expected = self.get_index() + 1
+        if self.is_exposing:
+            raise RuntimeError("an exposure is under way: wait until its status is done")
+        exposure_s = float(self.exposure_time.get())
+        self._begin_exposure(exposure_s)
+        acquired = told(self.acquire, 1, exposure_s + ANSWER_S, CAMERA)
+        acquired.add_callback(lambda _: self._idle.set())
+        status = Status(self)
+
+        def keep(taken: StatusBase) -> None:
+            try:
+                settled(taken)
+                self._count(self._read(expected - 1))
+            except Exception as error:  # noqa: BLE001  the status carries it to the plan
+                status.set_exception(error)
+            else:
+                status.set_finished()
+
+        (acquired & self._on_disk(expected, exposure_s)).add_callback(keep)
+        return status
+
+    def prepare(self, value: int) -> StatusBase:
+        """Take so many frames, one in each of the gates to come; less if it is prepared anew before.
+
+        Raises
+        ------
+        RuntimeError
+            If the detector is not staged.
+        """
+        self.get_index()
+        settled(told(self.acquire, 0, ANSWER_S, CAMERA))
+        for signal, setting in self._gated_frames(value):
+            self._settings.change(signal, setting)
+        self.acquire.put(1, use_complete=False)
+        armed = SubscriptionStatus(
+            self.cam.armed, lambda *_, value, **__: bool(value), run=True, timeout=ANSWER_S
+        )
+        return named(armed, lambda _: f"{self.cam.armed.pvname} does not say armed: {CAMERA}")
+
+    def get_index(self) -> int:
+        """Return how many frames are on disk."""
+        if self._path is None:
+            raise RuntimeError(f"{self.name} has no file: stage it first")
+        return int(self.written.get())
+
+    @property
+    def is_exposing(self) -> bool:
+        """Whether an exposure that was triggered is under way."""
+        return not self._idle.is_set()
+
+    @property
+    def exposures(self) -> int:
+        """How many were triggered."""
+        return self._exposures
+
+    def wait_until_idle(self, late_s: float) -> None:
+        """Block until no exposure is under way, or one is so many seconds late."""
+        self._idle.wait(max(0.0, self._ends - monotonic()) + late_s)
+
+    def _begin_exposure(self, exposure_s: float) -> None:
+        self._exposures += 1
+        self._ends = monotonic() + exposure_s
+        self._idle.clear()
+
+    def _on_disk(self, frames: int, exposure_s: float) -> StatusBase:
+        """Return when so many frames are written."""
+        timeout_s = exposure_s + ANSWER_S
+        written = SubscriptionStatus(
+            self.written, lambda *_, value, **__: value >= frames, run=True, timeout=timeout_s
+        )
+        return named(
+            written,
+            lambda _: (
+                f"{self.written.pvname} is {self.written.get()} and not {frames}, {ANSWER_S:g} s after the "
+                f"exposure: the frame is not on disk; {WRITER}"
+            ),
+        )
+
+    def _open(self, path: Path) -> None:
+        settled(told(self.capture, 1, ANSWER_S, WRITER))
+        if not self.capture.get():
+            raise DeviceError(f"{self.capture.pvname} opens no file: {self.hdf.write_message.get()}")
+        self._path = path
+        self._begin_file()
+
+    def _read(self, index: int) -> Any:
+        """Return the region of interest of a frame, as any reader would see it."""
+        if self._roi is None:
+            self._roi = h5py.File(self._path, "r", libver="latest", swmr=True)
+        frames = self._roi[DATASET]
+        frames.refresh()
+        return frames[index, *self._region()]
+
+    def _uri(self) -> str:
+        assert self._path is not None  # noqa: S101  (for the type checker: it is staged)
+        return self._path.as_uri().replace("file://", "file://localhost", 1)

@@ -1,0 +1,112 @@
+"""A Pilatus over Channel Access: the camera's and the file plugin's records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ophyd import Device, EpicsSignal, EpicsSignalRO, EpicsSignalWithRBV, FormattedComponent
+from ophyd.areadetector.cam import PilatusDetectorCam
+from ophyd.areadetector.plugins import HDF5Plugin_V34
+
+from ptycho_plugin import beamline_file
+from ptycho_plugin.devices.epics.settings import Settings
+from ptycho_plugin.devices.frame_camera import FrameCamera
+from ptycho_plugin.errors import DeviceError
+
+
+class FilePlugin(HDF5Plugin_V34):
+    """The HDF5 plugin, which opens its file with the first frame.
+
+    ophyd's own refuses a plugin that has seen no frame yet, and exposes one for it: that would be dose.
+    """
+
+    def stage(self) -> list[object]:
+        """Stage it as any device."""
+        staged: list[object] = Device.stage(self)
+        return staged
+
+
+class PilatusRecords(FrameCamera):
+    """Camera and file plugin, and how they stand while a run takes frames.
+
+    Parameters
+    ----------
+    prefix : str
+        Of the beamline.
+    said : Camera
+        As the beamline file has it.
+    **kwargs
+        As for `FrameCamera`.
+    """
+
+    cam = FormattedComponent(PilatusDetectorCam, "{prefix}{_said.cam}", kind="omitted")
+    hdf = FormattedComponent(FilePlugin, "{prefix}{_said.hdf}", kind="omitted")
+    acquire = FormattedComponent(EpicsSignal, "{prefix}{_said.cam}Acquire", put_complete=True, kind="omitted")
+    exposure_time = FormattedComponent(
+        EpicsSignalWithRBV, "{prefix}{_said.cam}AcquireTime", put_complete=True, kind="config"
+    )
+    threshold_keV = FormattedComponent(  # noqa: N815  as the record has it
+        EpicsSignalWithRBV, "{prefix}{_said.cam}ThresholdEnergy", put_complete=True, kind="config"
+    )
+    capture = FormattedComponent(EpicsSignal, "{prefix}{_said.hdf}Capture", put_complete=True, kind="omitted")
+    written = FormattedComponent(
+        EpicsSignalRO, "{prefix}{_said.hdf}NumCaptured_RBV", auto_monitor=True, kind="omitted"
+    )
+
+    def __init__(self, prefix: str, said: beamline_file.schema.Camera, **kwargs: Any) -> None:
+        self._said = said
+        super().__init__(prefix, frame_shape=said.frame_shape, beam_centre_px=said.beam_centre_px, **kwargs)
+        self._settings = Settings()
+
+    def stage(self) -> list[object]:
+        """Set camera and plugin up for single frames in files that can be read while they grow.
+
+        Raises
+        ------
+        DeviceError
+            If a record does not answer; everything is then as it was.
+        """
+        staged: list[object] = super().stage()
+        try:
+            for signal, value in self._setup():
+                self._settings.change(signal, value)
+        except DeviceError:
+            self.unstage()
+            raise
+        return staged
+
+    def unstage(self) -> list[object]:
+        """Leave camera and plugin as they were found."""
+        try:
+            self._settings.restore()
+        finally:
+            unstaged: list[object] = super().unstage()
+        return unstaged
+
+    def _setup(self) -> Iterator[tuple[Any, Any]]:
+        """Yield how records stand while a run takes frames."""
+        yield self.acquire, 0
+        yield self.capture, 0
+        yield from self._single_frames()
+        yield self.cam.array_callbacks, "Enable"
+        yield self.hdf.enable, "Enable"
+        yield self.hdf.lazy_open, "Yes"
+        yield self.hdf.swmr_mode, "On"
+        yield self.hdf.file_write_mode, "Stream"
+        yield self.hdf.auto_increment, "No"
+        yield self.hdf.num_capture, 0
+        yield self.hdf.num_frames_flush, 1
+        yield self.hdf.file_template, "%s%s"
+
+    def _single_frames(self) -> Iterator[tuple[Any, Any]]:
+        """Yield how the camera stands to expose by itself, one frame for each trigger."""
+        yield self.cam.image_mode, "Single"
+        yield self.cam.trigger_mode, "Internal"
+        yield self.cam.num_images, 1
+
+    def _gated_frames(self, number: int) -> Iterator[tuple[Any, Any]]:
+        """Yield how it stands to take a frame in each gate of a trajectory."""
+        yield self.cam.image_mode, "Multiple"
+        yield self.cam.trigger_mode, "Ext. Trigger"
+        yield self.cam.num_images, number

@@ -1,0 +1,87 @@
+"""The fast shutter over Channel Access."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any, Protocol
+
+from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent
+from ophyd.status import StatusBase, SubscriptionStatus
+
+from ptycho_plugin import beamline_file
+from ptycho_plugin.devices.epics.answers import named, settled, told
+from ptycho_plugin.devices.pausing_shutter import CLOSED, OPEN, PausingShutter
+
+MOVE_S = 2.0
+"""For the blades to move, and the limit switch to say so."""
+
+
+class Exposures(Protocol):
+    """What knows of the detector's exposures."""
+
+    @property
+    def is_exposing(self) -> bool:
+        """Whether one is under way."""
+
+    @property
+    def exposures(self) -> int:
+        """How many have begun."""
+
+    def wait_until_idle(self, late_s: float) -> None:
+        """Block until none is under way, or one is so many seconds late."""
+
+
+class EpicsShutter(PausingShutter):
+    """A command, and a limit switch that says what became of it.
+
+    Parameters
+    ----------
+    prefix : str
+        Of the beamline.
+    said : Shutter
+        As the beamline file has it.
+    exposures : Exposures
+    **kwargs
+        As for `ophyd.Device`.
+    """
+
+    command = FormattedComponent(EpicsSignal, "{prefix}{_said.command}", put_complete=True, kind="omitted")
+    status = FormattedComponent(EpicsSignalRO, "{prefix}{_said.status}", auto_monitor=True, kind="normal")
+
+    def __init__(
+        self, prefix: str, said: beamline_file.schema.Shutter, *, exposures: Exposures, **kwargs: Any
+    ) -> None:
+        self._said = said
+        super().__init__(prefix, **kwargs)
+        self._exposures = exposures
+        self._opened = 0.0
+
+    def stage(self) -> list[object]:
+        """Close, and see that it is closed."""
+        staged = super().stage()
+        settled(self._move(CLOSED))
+        return staged
+
+    def _drive(self, state: str) -> StatusBase:
+        target, remedy = int(state == OPEN), f"see that it is {state}, by hand if need be"
+        pv = self.status.pvname
+        moved = told(self.command, target, MOVE_S, remedy)
+        seen = SubscriptionStatus(
+            self.status, lambda *_, value, **__: int(value) == target, run=True, timeout=MOVE_S
+        )
+        return moved & named(seen, lambda _: f"{pv} does not say {state} after {MOVE_S:g} s: {remedy}")
+
+    def _begin_opening(self) -> None:
+        self._opened = monotonic()
+
+    def _opening_s(self) -> float:
+        return monotonic() - self._opened
+
+    def _let_end(self, late_s: float) -> None:
+        self._exposures.wait_until_idle(late_s)
+
+    def _is_exposing(self) -> bool:
+        return self._exposures.is_exposing
+
+    def _progress(self) -> float:
+        return float(self._exposures.exposures)
