@@ -99,8 +99,8 @@ class Flight:
 
     def end_early(self) -> MsgGenerator[None]:
         """Stop before the next gate, and close the shutter."""
-        yield Msg("stop", self._beamline.scanner)
-        yield from close_shutter(self._beamline)
+        stop = bps.stop(scanner_of(self._beamline))
+        yield from bpp.finalize_wrapper(stop, close_shutter(self._beamline))
         self.close()
 
     def settle(self) -> MsgGenerator[int]:

@@ -96,8 +96,7 @@ def _end(beamline: Beamline, frames: GatedFrames) -> MsgGenerator[None]:
 
 
 def _land(beamline: Beamline, frames: GatedFrames) -> MsgGenerator[None]:
-    yield from bps.stop(scanner_of(beamline))
-    yield from close_shutter(beamline)
+    yield from bpp.finalize_wrapper(bps.stop(scanner_of(beamline)), close_shutter(beamline))
     latest = monotonic() + FRAME_LATE_S
     while not frames.match() and monotonic() < latest:
         yield from bps.sleep(POLL_S)

@@ -11,13 +11,7 @@ import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 import numpy as np
 from bluesky.protocols import Status
-from bluesky.utils import (
-    Msg,
-    MsgGenerator,
-    RunEngineControlException,
-    ensure_generator,
-    single_gen,
-)
+from bluesky.utils import Msg, MsgGenerator, RunEngineControlException, ensure_generator, single_gen
 from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
@@ -444,9 +438,7 @@ class DoseGuard:
         """Settle what was before, and return run and calibration, or raise why nothing may be exposed."""
         yield from self._settle()
         if self._run_uid is None:
-            raise DoseRefusal(
-                "the shutter is to open outside a run: open one, exposures are kept by their run"
-            )
+            raise DoseRefusal("nothing is exposed outside a run: open one, exposures are kept by their run")
         if self._calibration is None:
             self._calibration = yield from calibration_in_force(self._beamline)
         return self._run_uid, self._calibration

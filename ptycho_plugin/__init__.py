@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         dose_series,
         find_beam_centre,
         probe_calibration,
+        ptycho_fly_scan,
         ptycho_scan,
         stxm_map,
     )
@@ -71,6 +72,7 @@ _HOME = {
     "find_orientation": "reconstruction.orientation_search",
     "find_regions": "postprocess.stxm",
     "probe_calibration": "plans",
+    "ptycho_fly_scan": "plans",
     "ptycho_scan": "plans",
     "raw_run_writer": "callbacks",
     "read_dataset": "io",
@@ -109,6 +111,7 @@ __all__ = [
     "find_orientation",
     "find_regions",
     "probe_calibration",
+    "ptycho_fly_scan",
     "ptycho_scan",
     "raw_run_writer",
     "read_dataset",

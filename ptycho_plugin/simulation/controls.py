@@ -106,9 +106,6 @@ class Controls:
         with self._lock:
             return self._attenuator_transmission * self._open
 
-    def shine(self, stage_um: tuple[float, float], seconds: float, beam: float) -> None:
-        """Bring light onto what is in the beam: nothing, where nobody counts the sample's photons."""
-
     def _pair(self, stage: str) -> NDArray[np.float64]:
         return np.array([self._axes[f"{stage}_row"], self._axes[f"{stage}_column"]])
 

@@ -29,6 +29,7 @@ class CountingWorld(Controls):
     def __init__(self) -> None:
         super().__init__()
         self.exposures: list[tuple[tuple[float, float], bool]] = []
+        self.light: list[tuple[tuple[float, float], float, float]] = []
         self.fails_at: int | None = None
 
     @property
@@ -47,6 +48,9 @@ class CountingWorld(Controls):
         if number == self.fails_at:
             raise RuntimeError("the camera died")
         return Exposure(np.full(SHAPE, number, np.int32), (row + 1e-3, column + 1e-3), 1000.0 * number)
+
+    def shine(self, stage_um: tuple[float, float], seconds: float, beam: float) -> None:
+        self.light.append((stage_um, seconds, beam))
 
 
 @pytest.fixture

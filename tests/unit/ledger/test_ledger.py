@@ -181,3 +181,33 @@ def test_a_closed_ledger_takes_nothing(path):
     ledger.close()
     with pytest.raises(LedgerError, match="closed"):
         ledger.samples.mount("film")
+
+
+def test_a_trajectory_is_intended_as_a_whole_and_its_ways_are_no_exposures(ledger, intent, delivered):
+    way = intent(1).model_copy(update={"kind": "transit"})
+    keys = ledger.intend_all([intent(0), way, intent(1)])
+    assert set(ledger.exposures_of_run("run").status) == {"under way"}
+    with pytest.raises(LedgerError, match="under way"):
+        ledger.intend(intent(2))
+    ledger.settle({keys[0]: delivered(), keys[1]: delivered(frame="none"), keys[2]: "it was stopped before"})
+    assert ledger.exposures_of_run("run").status.tolist() == ["done", "done", "withdrawn"]
+    ledger.confirm(ledger.intend(intent(1)), delivered())
+    with pytest.raises(LedgerError, match="must be asked for"):
+        ledger.intend_all([way, intent(1)])
+    assert len(ledger.exposures_of_run("run")) == 4  # none of the two
+    ledger.intend_all([way, intent(1)], again=[1])
+
+
+def test_what_of_a_trajectory_is_not_settled_when_the_next_begins_is_uncertain(ledger, intent, delivered):
+    first, _ = ledger.intend_all([intent(0), intent(1)])
+    ledger.confirm(first, delivered())
+    assert ledger.exposures_of_run("run").status.tolist() == ["done", "under way"]
+    ledger.intend(intent(0, run_uid="next"))
+    assert ledger.exposures_of_run("run").status.tolist() == ["done", "uncertain"]
+
+
+def test_outcomes_are_written_together_or_not_at_all(ledger, intent, delivered):
+    (key,) = ledger.intend_all([intent(0)])
+    with pytest.raises(LedgerError, match="no exposure 99"):
+        ledger.settle({key: delivered(), 99: delivered()})
+    assert ledger.exposures_of_run("run").status.tolist() == ["under way"]

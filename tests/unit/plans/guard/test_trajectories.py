@@ -1,9 +1,13 @@
 """A trajectory under the guard: reserved as a whole, and told as the sample received it, whatever ends it."""
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -16,6 +20,7 @@ from ptycho_plugin.devices.beamline import GatedPoints
 from ptycho_plugin.devices.hdf5_frames import FrameFile
 from ptycho_plugin.errors import DoseRefusal, InputError, LostFrameError, StalledPlanError
 from ptycho_plugin.ledger import Budget, Exposures
+from ptycho_plugin.live.join import RunDocuments
 from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.plans import DoseGuard, ptycho_fly_scan, ptycho_scan
 from ptycho_plugin.plans import fly as fly_module
@@ -426,3 +431,79 @@ def test_a_plan_that_is_only_looked_at_flies_nothing(film: Any) -> None:
     plan = ptycho_fly_scan(film.beamline, trajectory=SMALL)
     assert {message.command for message in plan} >= {"open_run", "close_run"}
     assert film.received == 0
+
+
+KILLED = """
+import os, signal, sys
+from bluesky import RunEngine
+from ptycho_plugin.devices import simulated_beamline
+from ptycho_plugin.ledger import Ledger
+from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.optics import ZonePlate
+from ptycho_plugin.plans import DoseGuard, ptycho_fly_scan
+from ptycho_plugin.trajectory import ConcentricRings
+
+_, folder, path, calibration, geometry, optic = sys.argv
+geometry, optic = Geometry.model_validate_json(geometry), ZonePlate.model_validate_json(optic)
+beamline = simulated_beamline(folder, time_factor=1, geometry=geometry, optic=optic)
+beamline.flux.calibration.set(calibration).wait(5)
+for axis, value in zip((beamline.coarse.y, beamline.coarse.x), beamline.place_um("sample")):
+    axis.set(value).wait(5)
+ledger = Ledger(path)
+(region,) = ledger.samples.regions("film")
+guard = DoseGuard(beamline, ledger, region, repeat=3)
+engine = RunEngine()
+
+def kill(message):
+    if message.command == "sleep" and ledger.exposures(region).status.tolist().count("done") >= 2:
+        print(beamline.shutter._world.photons_on_sample, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+engine.msg_hook = kill
+small = ConcentricRings(height_um=0.5, width_um=0.5)
+engine(ptycho_fly_scan(beamline, trajectory=small, exposure_s=0.2, guard=guard))
+"""
+
+
+def test_a_killed_process_leaves_uncertain_what_nobody_knows(
+    engine: RunEngine, film: Any, documents: Any, scan: Any, tmp_path: Path
+) -> None:
+    arguments = [
+        tmp_path / "frames",
+        tmp_path / "film.ledger",
+        film.calibration().model_dump_json(),
+        film.beamline.geometry.model_dump_json(),
+        film.beamline.optic.model_dump_json(),
+    ]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *map(str, arguments)], capture_output=True, text=True, timeout=120
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    received = float(killed.stdout.splitlines()[-1])
+    exposures = film.ledger.exposures(film.region)
+    progress = film.ledger.scans.progress(film.region, REPEAT)
+    assert set(exposures.status) == {"done", "uncertain"}
+    assert len(progress.done) >= 2
+    assert sorted((*progress.done, *progress.uncertain)) == list(range(len(POINTS)))
+    assert exposures.photons.sum() > received
+    with pytest.raises(DoseRefusal, match="or again=True for points"):
+        engine(scan())
+    engine(scan(again=True))
+    assert film.ledger.scans.progress(film.region, REPEAT).done == tuple(range(len(POINTS)))
+    assert len(documents.events()) == len(progress.uncertain)
+
+
+@pytest.mark.usefixtures("slow")
+def test_frames_and_positions_are_there_while_it_runs(engine: RunEngine, film: Any, scan: Any) -> None:
+    run, during = RunDocuments(), []
+
+    def join(name: str, document: Any) -> None:
+        exposures = run.add(name, document)
+        if film.beamline.scanner.is_running:
+            during.extend(exposures)
+
+    engine.subscribe(join)
+    engine(scan(exposure_s=0.1))
+    assert len(during) >= 2
+    assert run.missing == run.repeated == 0
+    assert [exposure.frame for exposure in during] == list(range(len(during)))
