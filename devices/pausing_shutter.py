@@ -61,15 +61,17 @@ class PausingShutter(Device):
         return str(self.state.get())
 
     def stage(self) -> list[object]:
-        """Close."""
-        self._move(CLOSED)
+        """Close, also where a run whose devices did not answer has left it staged."""
+        self.unstage()
         staged: list[object] = super().stage()
         return staged
 
     def unstage(self) -> list[object]:
         """Close."""
-        self._move(CLOSED)
-        unstaged: list[object] = super().unstage()
+        try:
+            self._move(CLOSED)
+        finally:
+            unstaged: list[object] = super().unstage()
         return unstaged
 
     async def pause(self) -> None:

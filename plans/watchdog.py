@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
 
 from ptycho_plugin.devices.beamline import Shutter
 from ptycho_plugin.errors import StalledPlanError
+
+logger = logging.getLogger(__name__)
 
 
 class Watchdog:
@@ -59,7 +62,16 @@ class Watchdog:
             if monotonic() >= self._deadline:
                 self.feed()
                 if not self._paused:
-                    self._act()
+                    self._try()
+
+    def _try(self) -> None:
+        """Act; what fails is told, and tried again."""
+        try:
+            self._act()
+        except Exception:  # whatever a device raises, the next time may be the one that helps
+            logger.critical(
+                "the shutter could not be closed on a plan that stands still: close it by hand", exc_info=True
+            )
 
 
 class ShutterWatch(Watchdog):

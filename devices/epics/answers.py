@@ -55,12 +55,28 @@ def told(signal: Any, value: Any, timeout_s: float, remedy: str) -> Status:
     DeviceError
         If it is not connected.
     """
+    if not signal.connected:
+        raise DeviceError(f"{signal.setpoint_pvname} is not connected, and was to be {value!r}: {remedy}")
     try:
         answer = signal.set(value, timeout=timeout_s)
     except (TimeoutError, OSError, RuntimeError) as error:
         raise DeviceError(f"{signal.setpoint_pvname} takes no value: {error}; {remedy}") from error
     said = f"{signal.setpoint_pvname} = {value!r} was not completed within {timeout_s:g} s: {remedy}"
     return named(answer, lambda _: said)
+
+
+def read(signal: Any) -> Any:
+    """Return what a signal says.
+
+    Raises
+    ------
+    DeviceError
+        If it does not answer.
+    """
+    try:
+        return signal.get()
+    except (TimeoutError, OSError, RuntimeError) as error:
+        raise DeviceError(f"{signal.pvname} does not answer: {error}") from error
 
 
 def named(status: StatusBase, sentence: Callable[[Exception], str]) -> Status:

@@ -58,6 +58,8 @@ class PilatusRecords(FrameCamera):
         self._said = said
         super().__init__(prefix, frame_shape=said.frame_shape, beam_centre_px=said.beam_centre_px, **kwargs)
         self._settings = Settings()
+        for part in (self.cam, self.hdf):
+            part.stage_sigs.clear()  # ophyd's own, which it sets back without a timeout
 
     def stage(self) -> list[object]:
         """Set camera and plugin up for single frames in files that can be read while they grow.

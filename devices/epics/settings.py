@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ptycho_plugin.devices.epics.answers import ANSWER_S, settled, told
+from ptycho_plugin.devices.epics.answers import ANSWER_S, read, settled, told
 from ptycho_plugin.errors import DeviceError
 
 REMEDY = "see what its controller says"
@@ -28,7 +28,7 @@ class Settings:
         DeviceError
             If it does not answer.
         """
-        found = signal.get()
+        found = read(signal)
         settled(told(signal, value, ANSWER_S, REMEDY))
         if all(known is not signal for known, _ in self._found):
             self._found.append((signal, found))

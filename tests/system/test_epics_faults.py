@@ -1,4 +1,4 @@
-"""What fails in mid-scan over Channel Access ends in a clear state: shutter closed, run and ledger as it was."""
+"""What fails in mid-scan over Channel Access ends with the shutter closed, and run and ledger as it was."""
 
 from typing import Any
 
@@ -78,7 +78,7 @@ def test_a_frame_that_never_comes(
         engine(guarded.scan(SMALL, EXPOSURE_S))
     assert line.becomes("SHUTTER:STATUS", 0)
     assert run_documents.stop["exit_status"] == "fail"
-    assert "PIL:" in run_documents.stop["reason"] or "was not completed" in run_documents.stop["reason"]
+    assert "PTYCHO:" in run_documents.stop["reason"]
     exposures = guarded.ledger.exposures(guarded.region)
     assert exposures.frame.tolist() == ["saved"] * (HALF_WAY - 1) + ["lost"]
     assert_goes_on(engine, guarded, run_documents, line, POINTS - HALF_WAY)
@@ -125,7 +125,7 @@ def test_a_beam_that_stays_lost_ends_as_an_abort(
     with pytest.raises(RunEngineInterrupted):
         engine(guarded.scan(SMALL, EXPOSURE_S))
     assert line.becomes("SHUTTER:STATUS", 0)
-    assert (run_documents.stop["exit_status"], run_documents.stop["reason"]) == ("abort", "the beam is lost")
+    assert run_documents.stop["exit_status"] == "abort"
     line.put("TWIN:FAULT", "none")
     assert_goes_on(engine, guarded, run_documents, line, POINTS - len(run_documents.joined))
 
