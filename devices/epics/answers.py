@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 from ophyd import Device
@@ -74,6 +75,32 @@ def named(status: StatusBase, sentence: Callable[[Exception], str]) -> Status:
             own.set_exception(DeviceError(sentence(error)))
 
     status.add_callback(finish)
+    return own
+
+
+def all_of(*statuses: StatusBase) -> Status:
+    """Return when all are done; it fails as the first that failed.
+
+    ophyd's own ``&`` does not say why it failed.
+    """
+    own = Status(statuses)
+    missing_ones = set(map(id, statuses))
+    lock = Lock()
+
+    def finish(ended: StatusBase) -> None:
+        error = ended.exception(timeout=0)
+        with lock:
+            missing_ones.discard(id(ended))
+            if own.done or (error is None and missing_ones):
+                return
+            if error is None:
+                own.set_finished()
+            else:
+                missing_ones.clear()
+                own.set_exception(error)
+
+    for status in statuses:
+        status.add_callback(finish)
     return own
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ophyd import EpicsMotor, EpicsSignal, EpicsSignalRO, FormattedComponent, PVPositionerPC
-from ophyd.status import Status
+from ophyd.status import Status, StatusBase
 
 from ptycho_plugin.beamline_file import Motor, Piezo
-from ptycho_plugin.devices.epics.answers import ANSWER_S, connect, named
+from ptycho_plugin.devices.epics.answers import ANSWER_S, connect
 from ptycho_plugin.devices.travel import check_travel
 from ptycho_plugin.errors import DeviceError
 
+NEAR = 1e-6
+"""Within which a set point is the one that was set: records keep doubles."""
 SLACK = 2.0
 """Times distance over velocity that a move may take, besides `ANSWER_S`: it accelerates, and settles."""
 
@@ -58,8 +60,13 @@ class MotorAxis(EpicsMotor):
         """Raise `TravelLimitError` if it cannot go there."""
         check_travel(self.name, pos, self.limits, self._units)
 
+    @property
+    def target(self) -> float:
+        """Where it goes; a record that was stopped takes the place where it stands."""
+        return float(self.user_setpoint.get(use_monitor=False))
+
     def set(self, new_position: float) -> Status:
-        """Move; the status fails if it takes much longer than its velocity says."""
+        """Move; the status fails if it takes much longer than its velocity says, or is stopped."""
         timeout_s = _patience_s(new_position - self.position, float(self.velocity.get()))
         return _moved(self, self.prefix, new_position, self.move(new_position, wait=False, timeout=timeout_s))
 
@@ -110,8 +117,13 @@ class PiezoAxis(PVPositionerPC):
         """Raise `TravelLimitError` if it cannot go there."""
         check_travel(self.name, pos, self.limits, self.egu)
 
+    @property
+    def target(self) -> float:
+        """Where it goes."""
+        return float(self.setpoint.get())
+
     def set(self, new_position: float) -> Status:
-        """Move; the status fails if it takes much longer than its velocity says."""
+        """Move; the status fails if it takes much longer than its velocity says, or is stopped."""
         timeout_s = _patience_s(new_position - self.position, self._velocity_um_s)
         status = self.move(new_position, wait=False, timeout=timeout_s)
         return _moved(self, self._pvs["setpoint"], new_position, status)
@@ -137,11 +149,23 @@ def _patience_s(distance: float, velocity: float) -> float:
     return ANSWER_S + (SLACK * abs(distance) / velocity if velocity > 0 else 0.0)
 
 
-def _moved(axis: Any, pv: str, target: float, status: Any) -> Status:
-    return named(
-        status,
-        lambda error: (
-            f"{axis.name} did not arrive at {target:g} {axis.egu}: {pv} says it is at {axis.position:g} "
-            f"({type(error).__name__} {error}); see what holds it"
-        ),
-    )
+def _moved(axis: Any, pv: str, target: float, status: StatusBase) -> Status:
+    """Return when an axis has arrived: ophyd calls a move that was stopped one that is done."""
+    own = Status(axis)
+
+    def finish(ended: StatusBase) -> None:
+        error = ended.exception(timeout=0)
+        at = axis.position
+        if error is None and abs(axis.target - target) <= NEAR:
+            own.set_finished()
+            return
+        why = "it was stopped" if error is None else f"{type(error).__name__} {error}"
+        own.set_exception(
+            DeviceError(
+                f"{axis.name} did not arrive at {target:g} {axis.egu}: {pv} is at {at:g} ({why}); see what "
+                "holds it"
+            )
+        )
+
+    status.add_callback(finish)
+    return own

@@ -11,7 +11,7 @@ from uuid import uuid4
 import h5py
 from ophyd.status import Status, StatusBase, SubscriptionStatus
 
-from ptycho_plugin.devices.epics.answers import ANSWER_S, named, settled, told
+from ptycho_plugin.devices.epics.answers import ANSWER_S, all_of, named, settled, told
 from ptycho_plugin.devices.epics.pilatus import PilatusRecords
 from ptycho_plugin.devices.hdf5_frames import DATASET
 from ptycho_plugin.errors import DeviceError
@@ -106,7 +106,7 @@ class EpicsPilatus(PilatusRecords):
             else:
                 status.set_finished()
 
-        (acquired & self._on_disk(expected, exposure_s)).add_callback(keep)
+        all_of(acquired, self._on_disk(expected, exposure_s)).add_callback(keep)
         return status
 
     def prepare(self, value: int) -> StatusBase:

@@ -9,7 +9,7 @@ from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent
 from ophyd.status import StatusBase, SubscriptionStatus
 
 from ptycho_plugin import beamline_file
-from ptycho_plugin.devices.epics.answers import named, settled, told
+from ptycho_plugin.devices.epics.answers import all_of, named, settled, told
 from ptycho_plugin.devices.pausing_shutter import CLOSED, OPEN, PausingShutter
 
 MOVE_S = 2.0
@@ -69,7 +69,7 @@ class EpicsShutter(PausingShutter):
         seen = SubscriptionStatus(
             self.status, lambda *_, value, **__: int(value) == target, run=True, timeout=MOVE_S
         )
-        return moved & named(seen, lambda _: f"{pv} does not say {state} after {MOVE_S:g} s: {remedy}")
+        return all_of(moved, named(seen, lambda _: f"{pv} does not say {state} after {MOVE_S:g} s: {remedy}"))
 
     def _begin_opening(self) -> None:
         self._opened = monotonic()

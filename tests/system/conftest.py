@@ -4,8 +4,11 @@ Starting either takes some ten seconds.
 """
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +16,22 @@ import event_model
 import h5py
 import numpy as np
 import pytest
+from bluesky import RunEngine
+from event_model import RunRouter
 from scipy.ndimage import gaussian_filter
 
+from ptycho_plugin.flux import LOSSLESS, FluxCalibration
 from ptycho_plugin.geometry import M_PER_UM, Geometry
 from ptycho_plugin.ioc import IocProcess
+from ptycho_plugin.ledger import Budget, Ledger, Region
+from ptycho_plugin.live.join import RunDocuments
 from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign, crop_window
+from ptycho_plugin.plans import DoseGuard, ptycho_scan
 from ptycho_plugin.publishing.server import LocalTiledServer
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.simulation.options import SimulationOptions
 from ptycho_plugin.trajectory import ConcentricRings
 
 GEOMETRY = Geometry.from_wavelength(0.2e-9, distance=2.236, detector_pixel=172e-6, frame_side=32)
@@ -29,6 +39,8 @@ OPTIC = ZonePlate(diameter=100e-6, outermost_zone=200e-9, central_stop=20e-6, de
 PHOTONS = 1e5
 DETECTOR_SHAPE = (60, 52)
 GAP_ROW = 17
+PATIENCE_S = 20.0
+"""For what a busy machine may take."""
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +67,151 @@ def ioc(data_folder: Path) -> Iterator[IocProcess]:
     port, repeater_port = (int(os.environ[f"EPICS_CA_{whose}_PORT"]) for whose in ("SERVER", "REPEATER"))
     with IocProcess(port=port, repeater_port=repeater_port, directory=data_folder / "ioc") as process:
         yield process
+
+
+class Line:
+    """Process variables of the beamline, by what comes after its prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def pv(self, name: str) -> Any:
+        import epics
+
+        variable = epics.get_pv(self.prefix + name, connect=True, timeout=PATIENCE_S)
+        assert variable.connected, name
+        return variable
+
+    def put(self, name: str, value: Any, *, wait: bool = True) -> None:
+        assert self.pv(name).put(value, wait=wait, timeout=PATIENCE_S) is not None, (
+            f"{name} does not complete"
+        )
+
+    def get(self, name: str, **how: Any) -> Any:
+        return self.pv(name).get(use_monitor=False, timeout=PATIENCE_S, **how)
+
+    def text(self, name: str) -> str:
+        return str(self.get(name, as_string=True))
+
+    def becomes(self, name: str, value: Any) -> bool:
+        """Whether a variable, as text or number, comes to be a value."""
+        return self.holds(
+            lambda: self.text(name) == value if isinstance(value, str) else self.get(name) == value
+        )
+
+    def when(self, condition: Callable[[], bool], act: Callable[[], object]) -> threading.Thread:
+        """Act, in a thread of its own, once something comes to be true."""
+        thread = threading.Thread(target=lambda: self.holds(condition) and act())
+        thread.start()
+        return thread
+
+    @staticmethod
+    def holds(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> bool:
+        """Whether something comes to be true that another process does."""
+        deadline = time.monotonic() + within_s
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+
+@pytest.fixture(scope="session")
+def line(ioc: IocProcess) -> Line:
+    return Line(ioc.settings.prefix)
+
+
+@pytest.fixture
+def healthy(line: Line) -> Iterator[None]:
+    """Afterwards, the beamline is as it was: nothing is wrong, dark, at rest."""
+    yield
+    line.put("TWIN:FAULT", "none")
+    line.put("SHUTTER:OPEN", 0)
+    line.put("TRAJ:ABORT", 1)
+    line.put("PIL:cam1:Acquire", 0)
+    assert line.becomes("PIL:cam1:Acquire_RBV", 0)
+    line.put("PIL:HDF1:Capture", 0)
+    line.put("PIL:cam1:TriggerMode", 0)
+    line.put("PIL:cam1:ImageMode", 0)
+    for name in ("TRANSMISSION",):
+        line.put(f"ATT:{name}", 1.0)
+    for axis in ("PIEZO:Y", "PIEZO:X"):
+        line.put(f"{axis}:SET", 0.0)
+
+
+@pytest.fixture(scope="session")
+def wired(ioc: IocProcess) -> Any:
+    """The beamline of the simulated process, over Channel Access."""
+    from ptycho_plugin.devices.epics import epics_beamline
+
+    return epics_beamline(ioc.beamline_file, ioc.directory)
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A region of the film in that beamline, in a ledger of its own."""
+
+    beamline: Any
+    ledger: Ledger
+    region: Region
+
+    def scan(self, trajectory: Any, exposure_s: float, repeat: int = 1, **how: Any) -> Any:
+        guard = DoseGuard(self.beamline, self.ledger, self.region, repeat=repeat)
+        return ptycho_scan(self.beamline, trajectory=trajectory, exposure_s=exposure_s, guard=guard, **how)
+
+    def assert_told(self, received: float) -> None:
+        """The ledger has the photons that the twin counted."""
+        exposures = self.ledger.exposures(self.region)
+        told, sigma = exposures.photons.sum(), exposures.photons_uncertainty.sum()
+        assert set(exposures.status) <= {"done", "withdrawn"}
+        assert abs(told - received) <= 3 * sigma
+
+
+@pytest.fixture
+def guarded(wired: Any, tmp_path: Path) -> Iterator[Guarded]:
+    options = SimulationOptions()
+    calibration = FluxCalibration(
+        photons_per_count=1 / options.monitor_counts_per_photon,
+        relative_sigma=0.002,
+        scatter=0.01,
+        counts_per_frame=1e4,
+        frames=10,
+        exposure_s=0.05,
+        energy_eV=wired.geometry.energy_eV,
+        gain=1.0,
+        transmission=1.0,
+        path=LOSSLESS,
+        run_uid="flux-run",
+        date=datetime.now(UTC),
+    )
+    wired.flux.calibration.set(calibration.model_dump_json()).wait(timeout=5)
+    with Ledger(tmp_path / "film.ledger", new=True) as ledger:
+        ledger.samples.mount("film")
+        region = ledger.samples.place_region("film", "1", "A", stage_um=(0.0, 0.0), reach_um=3.0)
+        ledger.samples.set_budget(region, Budget(dose=1e6, material="PMMA", formula="C5H8O2"))
+        yield Guarded(wired, ledger, region)
+    wired.flux.calibration.set("").wait(timeout=5)
+
+
+class RunOfDocuments:
+    """What a RunEngine said of its last run, joined."""
+
+    def __init__(self) -> None:
+        self.run, self.joined, self.stop = RunDocuments(), [], {}
+
+    def __call__(self, name: str, document: Any) -> None:
+        if name == "start":
+            self.run, self.joined = RunDocuments(), []
+        self.joined += self.run.add(name, document)
+        if name == "stop":
+            self.stop = document
+
+
+@pytest.fixture
+def run_documents(engine: RunEngine) -> RunOfDocuments:
+    documents = RunOfDocuments()
+    engine.subscribe(RunRouter([lambda *_: ([documents], [])]))
+    return documents
 
 
 @dataclass

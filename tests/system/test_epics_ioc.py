@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,69 +19,8 @@ EXPOSURE_S = 0.02
 PATIENCE_S = 20.0
 
 
-class Line:
-    """Process variables of the beamline, by what comes after its prefix."""
-
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-
-    def pv(self, name: str) -> Any:
-        import epics
-
-        variable = epics.get_pv(self.prefix + name, connect=True, timeout=PATIENCE_S)
-        assert variable.connected, name
-        return variable
-
-    def put(self, name: str, value: Any, *, wait: bool = True) -> None:
-        assert self.pv(name).put(value, wait=wait, timeout=PATIENCE_S) is not None, (
-            f"{name} does not complete"
-        )
-
-    def get(self, name: str, **how: Any) -> Any:
-        return self.pv(name).get(use_monitor=False, timeout=PATIENCE_S, **how)
-
-    def text(self, name: str) -> str:
-        return str(self.get(name, as_string=True))
-
-    def becomes(self, name: str, value: Any) -> bool:
-        """Whether a variable, as text or number, comes to be a value."""
-        return holds(lambda: self.text(name) == value if isinstance(value, str) else self.get(name) == value)
-
-
-def holds(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)  # another process changes it
-    return True
-
-
-@pytest.fixture(scope="module")
-def line(ioc: IocProcess) -> Line:
-    return Line(ioc.settings.prefix)
-
-
 @pytest.fixture
-def healthy(line: Line) -> Iterator[None]:
-    """Afterwards, the beamline is as it was: nothing is wrong, dark, at rest."""
-    yield
-    line.put("TWIN:FAULT", "none")
-    line.put("SHUTTER:OPEN", 0)
-    line.put("TRAJ:ABORT", 1)
-    line.put("PIL:cam1:Acquire", 0)
-    assert line.becomes("PIL:cam1:Acquire_RBV", 0)
-    line.put("PIL:HDF1:Capture", 0)
-    line.put("PIL:cam1:TriggerMode", 0)
-    line.put("PIL:cam1:ImageMode", 0)
-    for name in ("TRANSMISSION",):
-        line.put(f"ATT:{name}", 1.0)
-    for axis in ("PIEZO:Y", "PIEZO:X"):
-        line.put(f"{axis}:SET", 0.0)
-
-
-@pytest.fixture
-def camera(line: Line) -> Any:
+def camera(line: Any) -> Any:
     """The camera, which writes to a file of its own."""
     capture(line)
     line.put("PIL:cam1:AcquireTime", EXPOSURE_S)
@@ -90,20 +28,20 @@ def camera(line: Line) -> Any:
     return line
 
 
-def capture(line: Line) -> None:
+def capture(line: Any) -> None:
     """Open the next file."""
     line.put("PIL:HDF1:FileName", "frames")
     line.put("PIL:HDF1:Capture", 1)
     assert line.text("PIL:HDF1:WriteMessage") == ""
 
 
-def frames(line: Line) -> Any:
+def frames(line: Any) -> Any:
     """What a reader finds in the file that is being written."""
     with h5py.File(line.text("PIL:HDF1:FullFileName_RBV"), swmr=True) as file:
         return file["/entry/data/data"][:]
 
 
-def expose(line: Line) -> Any:
+def expose(line: Any) -> Any:
     line.put("PIL:cam1:Acquire", 1)
     return frames(line)[-1]
 
@@ -112,7 +50,7 @@ def light(frame: Any) -> int:
     return int(frame[frame > 0].sum())
 
 
-def test_a_motor_record_moves_stops_and_keeps_its_limits(ioc: IocProcess) -> None:
+def test_a_motor_record_moves_stops_and_keeps_its_limits(ioc: IocProcess, line: Any) -> None:
     from ophyd import EpicsMotor
     from ophyd.utils import LimitError
 
@@ -126,7 +64,7 @@ def test_a_motor_record_moves_stops_and_keeps_its_limits(ioc: IocProcess) -> Non
     motor.set(400.0).wait(timeout=PATIENCE_S)  # which is no move, and done
 
     moving = motor.set(20_000.0)
-    assert holds(lambda: motor.position > 500)
+    assert line.holds(lambda: motor.position > 500)
     motor.stop()
     moving.wait(timeout=PATIENCE_S)  # to ophyd, a motor that was stopped has done its move
     assert 500 < motor.position < 15_000
@@ -137,7 +75,7 @@ def test_a_motor_record_moves_stops_and_keeps_its_limits(ioc: IocProcess) -> Non
     motor.set(0.0).wait(timeout=PATIENCE_S)
 
 
-def test_an_axis_without_a_motor_record_completes_when_it_has_settled(line: Line) -> None:
+def test_an_axis_without_a_motor_record_completes_when_it_has_settled(line: Any) -> None:
     began = time.monotonic()
     line.put("PIEZO:Y:SET", 10.0)
     assert time.monotonic() - began > 0.06  # at 200 um/s, then 10 ms
@@ -146,7 +84,7 @@ def test_an_axis_without_a_motor_record_completes_when_it_has_settled(line: Line
     assert line.get("PIEZO:Y:RBV") == 10  # beyond its limits: it stays
 
 
-def test_frames_are_of_the_specimen_only_while_the_shutter_is_open(line: Line, camera: Line) -> None:
+def test_frames_are_of_the_specimen_only_while_the_shutter_is_open(line: Any, camera: Any) -> None:
     assert light(expose(line)) == 0
     line.put("SHUTTER:OPEN", 1)
     assert line.text("SHUTTER:STATUS") == "Open"
@@ -158,7 +96,7 @@ def test_frames_are_of_the_specimen_only_while_the_shutter_is_open(line: Line, c
     assert light(expose(line)) == 0
 
 
-def test_the_camera_and_its_files_work_with_ophyd(ioc: IocProcess, line: Line) -> None:
+def test_the_camera_and_its_files_work_with_ophyd(ioc: IocProcess, line: Any) -> None:
     """Staged as a beamline would, a frame can be read while more are to come; all is left as it was."""
     from ophyd import Component, EpicsSignalWithRBV, HDF5Plugin
     from ophyd.areadetector.cam import PilatusDetectorCam
@@ -190,7 +128,7 @@ def test_the_camera_and_its_files_work_with_ophyd(ioc: IocProcess, line: Line) -
     assert (line.text("PIL:cam1:ImageMode"), line.get("PIL:HDF1:Capture_RBV")) == before
 
 
-def test_files_stay_in_the_iocs_folder_and_replace_none(line: Line, tmp_path: Path) -> None:
+def test_files_stay_in_the_iocs_folder_and_replace_none(line: Any, tmp_path: Path) -> None:
     folder = line.text("PIL:HDF1:FilePath_RBV")
     line.put("PIL:HDF1:FilePath", str(tmp_path))
     assert line.get("PIL:HDF1:FilePathExists_RBV") == 0
@@ -207,7 +145,7 @@ def test_files_stay_in_the_iocs_folder_and_replace_none(line: Line, tmp_path: Pa
     line.put("PIL:HDF1:FileNumber", line.get("PIL:HDF1:FileNumber_RBV") + 1)
 
 
-def test_counters_measure_during_the_next_gate(ioc: IocProcess, line: Line, camera: Line) -> None:
+def test_counters_measure_during_the_next_gate(ioc: IocProcess, line: Any, camera: Any) -> None:
     from ophyd import EpicsScaler
 
     scaler = EpicsScaler(f"{ioc.settings.prefix}SCALER", name="scaler")
@@ -218,7 +156,7 @@ def test_counters_measure_during_the_next_gate(ioc: IocProcess, line: Line, came
     counting = scaler.trigger()
     count = line.get("ENC:COUNT")
     line.put("ENC:ARM", 1, wait=False)
-    assert holds(lambda: line.get("ENC:ARM") == 1)
+    assert line.holds(lambda: line.get("ENC:ARM") == 1)
     assert not counting.done
     expose(line)
     counting.wait(timeout=PATIENCE_S)
@@ -228,12 +166,12 @@ def test_counters_measure_during_the_next_gate(ioc: IocProcess, line: Line, came
     assert scaler.time.get() == pytest.approx(EXPOSURE_S)
     line.put("AMP:GAIN", 1.0)
     line.put("SCALER.CNT", 1, wait=False)
-    assert holds(lambda: line.get("SCALER.CNT") == 1)
+    assert line.holds(lambda: line.get("SCALER.CNT") == 1)
     line.put("SCALER.CNT", 0)  # nobody waits any longer
     assert line.becomes("SCALER.CNT", 0)
 
 
-def test_photons_are_flux_times_the_time_that_the_shutter_is_open(line: Line, camera: Line) -> None:
+def test_photons_are_flux_times_the_time_that_the_shutter_is_open(line: Any, camera: Any) -> None:
     """Whether a gate is high or not."""
     dark = line.get("TWIN:PHOTONS")
     expose(line)
@@ -253,7 +191,7 @@ def test_photons_are_flux_times_the_time_that_the_shutter_is_open(line: Line, ca
 PATH_UM = np.random.default_rng(5).uniform(-1, 1, (6, 2))
 
 
-def load(line: Line, *, images: int = len(PATH_UM)) -> None:
+def load(line: Any, *, images: int = len(PATH_UM)) -> None:
     """Arm the camera for a trajectory, and load it."""
     line.put("PIL:cam1:ImageMode", 1)
     line.put("PIL:cam1:TriggerMode", "Mult. Trigger")
@@ -267,11 +205,11 @@ def load(line: Line, *, images: int = len(PATH_UM)) -> None:
     assert line.text("TRAJ:STATE") == "Loaded", line.text("TRAJ:MESSAGE")
 
 
-def captured(line: Line, name: str) -> Any:
+def captured(line: Any, name: str) -> Any:
     return np.atleast_1d(line.get(f"TRAJ:CAP:{name}"))[: line.get("TRAJ:CAPTURED")]
 
 
-def test_a_trajectory_exposes_where_it_was_told_to(line: Line, camera: Line) -> None:
+def test_a_trajectory_exposes_where_it_was_told_to(line: Any, camera: Any) -> None:
     load(line)
     line.put("TRAJ:ARM", 1)
     assert (line.text("TRAJ:STATE"), line.get("TRAJ:CAPTURED")) == ("Armed", 0)
@@ -293,7 +231,7 @@ def test_a_trajectory_exposes_where_it_was_told_to(line: Line, camera: Line) -> 
     assert [light(frame) > 0.9e5 for frame in frames(line)] == [True] * len(PATH_UM)
 
 
-def test_a_trajectory_says_why_it_cannot_be_run(line: Line, camera: Line) -> None:
+def test_a_trajectory_says_why_it_cannot_be_run(line: Any, camera: Any) -> None:
     load(line, images=3)
     line.put("TRAJ:ARM", 1)
     assert line.text("TRAJ:STATE") == "Fault"
@@ -310,13 +248,13 @@ def test_a_trajectory_says_why_it_cannot_be_run(line: Line, camera: Line) -> Non
     assert "LOAD one first" in line.text("TRAJ:MESSAGE")
 
 
-def test_a_trajectory_can_be_aborted_and_keeps_what_it_has_captured(line: Line, camera: Line) -> None:
+def test_a_trajectory_can_be_aborted_and_keeps_what_it_has_captured(line: Any, camera: Any) -> None:
     load(line)
     line.put("TRAJ:EXPOSURE", 0.1)
     line.put("TRAJ:LOAD", 1)
     line.put("TRAJ:ARM", 1)
     line.put("TRAJ:START", 1, wait=False)
-    assert holds(lambda: line.get("TRAJ:CAPTURED") >= 2)
+    assert line.holds(lambda: line.get("TRAJ:CAPTURED") >= 2)
     line.put("TRAJ:ABORT", 1)
     assert line.text("TRAJ:STATE") == "Aborted"
     taken = line.get("TRAJ:CAPTURED")
@@ -327,7 +265,7 @@ def test_a_trajectory_can_be_aborted_and_keeps_what_it_has_captured(line: Line, 
     assert len(frames(line)) == taken
 
 
-def test_a_stalled_axis_never_arrives(line: Line, camera: Line) -> None:
+def test_a_stalled_axis_never_arrives(line: Any, camera: Any) -> None:
     line.put("TWIN:FAULT", "stall PIEZO:Y")
     line.put("PIEZO:Y:SET", 5.0, wait=False)
     assert line.becomes("PIEZO:Y:DMOV", 0)
@@ -340,7 +278,7 @@ def test_a_stalled_axis_never_arrives(line: Line, camera: Line) -> None:
     assert "PIEZO:Y did not arrive at point 0" in line.text("TRAJ:MESSAGE")
 
 
-def test_a_slow_motor_takes_its_time(line: Line) -> None:
+def test_a_slow_motor_takes_its_time(line: Any) -> None:
     line.put("TWIN:FAULT", "slow COARSE:Y 10")
     began = time.monotonic()
     line.put("COARSE:Y", 100.0)
@@ -349,17 +287,17 @@ def test_a_slow_motor_takes_its_time(line: Line) -> None:
     line.put("COARSE:Y", 0.0)
 
 
-def test_a_missed_trigger_leaves_the_camera_waiting(line: Line, camera: Line) -> None:
+def test_a_missed_trigger_leaves_the_camera_waiting(line: Any, camera: Any) -> None:
     line.put("TWIN:FAULT", "miss_trigger")
     load(line)
     line.put("TRAJ:ARM", 1)
     line.put("TRAJ:START", 1)
     assert (line.text("TRAJ:STATE"), line.get("TRAJ:CAPTURED")) == ("Done", len(PATH_UM))
-    assert holds(lambda: line.get("PIL:HDF1:NumCaptured_RBV") == len(PATH_UM) - 1)
+    assert line.holds(lambda: line.get("PIL:HDF1:NumCaptured_RBV") == len(PATH_UM) - 1)
     assert line.get("PIL:cam1:Acquire_RBV") == 1
 
 
-def test_a_dropped_frame_is_not_in_the_file(line: Line, camera: Line) -> None:
+def test_a_dropped_frame_is_not_in_the_file(line: Any, camera: Any) -> None:
     dropped = line.get("PIL:HDF1:DroppedArrays_RBV")
     line.put("TWIN:FAULT", "drop_frame")
     line.put("PIL:cam1:Acquire", 1)
@@ -369,7 +307,7 @@ def test_a_dropped_frame_is_not_in_the_file(line: Line, camera: Line) -> None:
     assert line.get("PIL:HDF1:NumCaptured_RBV") == 1
 
 
-def test_a_lost_beam_is_dark(line: Line, camera: Line) -> None:
+def test_a_lost_beam_is_dark(line: Any, camera: Any) -> None:
     line.put("SHUTTER:OPEN", 1)
     line.put("TWIN:FAULT", "beam_loss")
     assert line.get("RING:CURRENT") == 0
@@ -379,12 +317,12 @@ def test_a_lost_beam_is_dark(line: Line, camera: Line) -> None:
     assert light(expose(line)) > 0
 
 
-def test_what_is_no_fault_changes_nothing(line: Line) -> None:
+def test_what_is_no_fault_changes_nothing(line: Any) -> None:
     line.put("TWIN:FAULT", "explode", wait=False)
     assert line.get("TWIN:FAULT") == "none"
 
 
-def test_it_dies_and_comes_back_as_new(ioc: IocProcess, line: Line) -> None:
+def test_it_dies_and_comes_back_as_new(ioc: IocProcess, line: Any) -> None:
     """Killed with a motor on its way and a file open; then its first frame is the world's own first."""
     from ptycho_plugin.devices.simulated import PUBLISHED_GEOMETRY
     from ptycho_plugin.simulation.world import SimulatedWorld
@@ -395,9 +333,9 @@ def test_it_dies_and_comes_back_as_new(ioc: IocProcess, line: Line) -> None:
     file_number = line.get("PIL:HDF1:FileNumber_RBV")
     ioc.kill()
     assert ioc.pid is None
-    assert holds(lambda: not position.connected)
+    assert line.holds(lambda: not position.connected)
     ioc.start()
-    assert holds(lambda: bool(position.connected))
+    assert line.holds(lambda: bool(position.connected))
     assert (line.get("COARSE:X.RBV"), line.get("TWIN:PHOTONS")) == (0, 0)
 
     line.put("PIL:HDF1:FileNumber", file_number)

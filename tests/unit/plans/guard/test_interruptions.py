@@ -178,7 +178,7 @@ def test_a_shutter_that_stayed_open_over_a_dead_camera_is_counted_for_all_that_t
     open_s = 10.0
 
     def hangs(exposure_s: float) -> Any:
-        film.beamline.shutter._exposed_before_s -= open_s  # so long it was open
+        film.beamline.shutter._passed_before_s -= open_s  # so long it was open
         raise RuntimeError("the camera died")
 
     monkeypatch.setattr(film.beamline.shutter._world, "expose", hangs)
