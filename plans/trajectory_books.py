@@ -22,6 +22,8 @@ from ptycho_plugin.plans.preflight_checks import Finding
 from ptycho_plugin.plans.stubs import value_of
 from ptycho_plugin.plans.trajectory_light import TrajectoryLight
 
+HEARD_S = 0.05
+"""For a plan to hear that the last gate has ended, and to close the shutter."""
 NOT_OPENED = "the shutter was not opened"
 
 
@@ -218,6 +220,6 @@ class TrajectoryBooks:
             points_um,
             exposure_s,
             self._beamline.transits_s(points_um),
-            timing.closing_lag_s + JITTERS * timing.jitter_s,
+            HEARD_S + timing.closing_lag_s + JITTERS * timing.jitter_s,
         )
         return light.shifted((yield from self._books.with_coarse(0.0, 0.0)))

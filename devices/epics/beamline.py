@@ -13,6 +13,7 @@ from ptycho_plugin.devices.epics.attenuator import EpicsAttenuator
 from ptycho_plugin.devices.epics.axes import Axis, axis
 from ptycho_plugin.devices.epics.counters import EpicsEncoder, EpicsFluxMonitor
 from ptycho_plugin.devices.epics.frames import EpicsPilatus
+from ptycho_plugin.devices.epics.scanner import EpicsScanner
 from ptycho_plugin.devices.epics.shutter import EpicsShutter
 
 if TYPE_CHECKING:
@@ -67,9 +68,10 @@ def epics_beamline(
     flux = EpicsFluxMonitor(prefix, said.flux, name="flux", **gated)
     shutter = EpicsShutter(prefix, said.shutter, name="shutter", exposures=detector)
     attenuator = EpicsAttenuator(prefix, said.attenuator, name="attenuator")
+    scanner = None if said.trajectory is None else EpicsScanner(prefix + said.trajectory, name="scanner")
     for one in (stage.y, stage.x, coarse.y, coarse.x):
         one.connect()
-    connect(detector, encoder, flux, shutter, attenuator)
+    connect(detector, encoder, flux, shutter, attenuator, *([scanner] if scanner else []))
     return Beamline(
         name=said.name,
         stage=stage,
@@ -79,6 +81,7 @@ def epics_beamline(
         detector=detector,
         shutter=shutter,
         attenuator=attenuator,
+        scanner=scanner,
         geometry=said.geometry,
         optic=said.optic,
         beam_centre_px=said.detector.beam_centre_px,

@@ -140,8 +140,8 @@ class EpicsPilatus(PilatusRecords):
 
     @property
     def exposures(self) -> int:
-        """How many were triggered."""
-        return self._exposures
+        """How many were triggered, and are on disk: hardware triggers some that we do not hear of before."""
+        return self._exposures + int(self.written.get())
 
     def wait_until_idle(self, late_s: float) -> None:
         """Block until no exposure is under way, or one is so many seconds late."""
