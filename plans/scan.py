@@ -11,9 +11,12 @@ from rich.console import Console
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.metadata import Purpose
 from ptycho_plugin.plans.arguments import (
+    BackgroundRun,
     BeamlineArgument,
     ExposureSeconds,
+    Metadata,
     PositionMicrometres,
+    ProbeName,
     checked,
 )
 from ptycho_plugin.plans.continuation import Again
@@ -32,13 +35,13 @@ def ptycho_scan(
     trajectory: Trajectory | None = None,
     centre_um: PositionMicrometres = (0.0, 0.0),
     exposure_s: ExposureSeconds = 0.2,
-    probe: str | None = None,
+    probe: ProbeName | None = None,
     options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
     sample: Sample | None = None,
-    background_run: str | None = None,
+    background_run: BackgroundRun | None = None,
     guard: DoseGuard | None = None,
     again: Again = False,
-    md: Mapping[str, Any] | None = None,
+    md: Metadata | None = None,
 ) -> MsgGenerator[str]:
     """Scan the sample, after a preflight that is printed and refuses what cannot work.
 

