@@ -15,11 +15,12 @@ from typing import Any
 import psutil
 import pytest
 import zmq
+from bluesky import RunEngine
 from bluesky_queueserver.manager.profile_ops import format_text_descriptions
 
-from ptycho_plugin import Budget, Ledger, simulated_beamline
+from ptycho_plugin import Budget, Ledger, calibrate_flux, simulated_beamline
+from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.connection import split_key
-from ptycho_plugin.publishing.raw import dataset_from_tiled
 from ptycho_plugin.publishing.server import LocalTiledServer
 
 STARTUP = "ptycho_plugin.queue.startup"
@@ -66,7 +67,8 @@ class Manager:
         return self.ask("queue_item_add", item=item, user="tester", user_group=group)
 
     def start(self, plan: str, group: str = "primary", **kwargs: Any) -> str:
-        """Queue a plan and start the queue; return the item's uid."""
+        """Queue a plan alone (what failed is in the queue again) and start it; return the item's uid."""
+        self.do("queue_clear")
         added = self.add(plan, group, **kwargs)
         assert added["success"], added["msg"]
         self.do("queue_start")
@@ -123,10 +125,10 @@ def process(*command: str, log: Path, **options: Any) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
-    """What the session keeps; the frames are where the Tiled server may read them."""
-    folder = tmp_path_factory.mktemp("queue")
-    (folder / "frames").symlink_to(data_folder)
+def folder(data_folder: Path) -> Path:
+    """What the session keeps, where the Tiled server may read its frames."""
+    folder = data_folder / "queue"
+    folder.mkdir()
     return folder
 
 
@@ -142,7 +144,12 @@ def ledger(folder: Path) -> Iterator[Ledger]:
 
 
 @pytest.fixture(scope="module")
-def environment(folder: Path, tiled_server: LocalTiledServer, ledger: Ledger) -> dict[str, str]:
+def environment(
+    folder: Path, tiled_server: LocalTiledServer, tiled: Any, ledger: Ledger, module_engine: RunEngine
+) -> dict[str, str]:
+    """The session's variables, at a beamline whose flux is calibrated."""
+    as_fast_as_it_goes = simulated_beamline(folder, calibrations=CalibrationStore(tiled), time_factor=0)
+    module_engine(calibrate_flux(as_fast_as_it_goes, frames=3))
     return os.environ | {
         "PTYCHO_BEAMLINE": "simulated",
         "PTYCHO_LEDGER": str(folder / "ledger"),
@@ -206,9 +213,9 @@ def test_forms_show_units_and_bounds(manager: Manager) -> None:
     assert "Choices: ('piezo', 'coarse')" in overview["stage"]
 
 
-def test_a_calibrated_beamline_scans_a_region_guarded(manager: Manager, tiled: Any, ledger: Ledger) -> None:
-    calibrated = manager.run("calibrate_flux", "staff", exposure_s=0.02, frames=3)
-    assert calibrated["exit_status"] == "completed", calibrated
+def test_a_queued_scan_of_a_region_is_guarded_and_in_tiled(
+    manager: Manager, tiled: Any, ledger: Ledger
+) -> None:
     result = manager.run("ptycho_scan", **REGION, **QUICK)
     assert result["exit_status"] == "completed", result
     (uid,) = result["run_uids"]
@@ -216,9 +223,103 @@ def test_a_calibrated_beamline_scans_a_region_guarded(manager: Manager, tiled: A
     assert {key: run.start[key] for key in ("plan_name", *REGION)} == {"plan_name": "ptycho_scan", **REGION}
     points = run.start["num_points"]
     assert (run.start["repeat"], run.stop["exit_status"]) == (1, "success")
-    assert dataset_from_tiled(tiled, uid).frames.shape[0] == points
+    assert run["primary"][run.start["ptycho"]["frame_key"]].shape[0] == points
     exposures = ledger.exposures(ledger.samples.region(*REGION.values()))
     assert list(exposures.run_uid) == [uid] * points
     again = manager.run("ptycho_scan", **REGION, **QUICK)
     assert again["exit_status"] == "failed"
     assert "repeat 1 of region 'A' in area '1' of 'film' is complete" in again["msg"]
+
+
+def test_an_aborted_scan_goes_on_when_the_queue_does(manager: Manager, ledger: Ledger) -> None:
+    item = manager.start("ptycho_scan", **REGION, repeat=2, **(QUICK | {"exposure_s": 0.2}))
+    manager.until(lambda: len(manager.ask("re_runs")["run_list"]) > 0)
+    manager.do("re_pause", option="immediate")
+    manager.until(lambda: manager.ask("status")["manager_state"] == "paused")
+    manager.do("re_abort")
+    aborted = manager.result(item)
+    assert aborted["exit_status"] == "aborted"
+    (again,) = manager.ask("queue_get")["items"]
+    manager.do("queue_start")
+    gone_on = manager.result(again["item_uid"])
+    assert gone_on["exit_status"] == "completed", gone_on
+    progress = ledger.scans.progress(ledger.samples.region(*REGION.values()), 2)
+    assert progress.is_complete
+    assert [run.uid for run in progress.runs] == [*aborted["run_uids"], *gone_on["run_uids"]]
+    first, second = (run.points for run in progress.runs)
+    assert 0 < len(second) < len(first)
+
+
+def test_a_queued_series_scans_its_regions(manager: Manager, tiled: Any) -> None:
+    matrix = {
+        "areas": ["2"],
+        "regions": ["A", "B"],
+        "repeats": 1,
+        "region_step_um": [0, 4],
+        "first_um": [40, 40],
+        "reach_um": 1.5,
+    }
+    result = manager.run(
+        "dose_series", sample="film", matrix=matrix, budget=BUDGET.model_dump(mode="json"), **QUICK
+    )
+    assert result["exit_status"] == "completed", result
+    runs = [tiled["raw", uid] for uid in result["run_uids"]]
+    assert [(run.start["area"], run.start["region"]) for run in runs] == [("2", "A"), ("2", "B")]
+    assert len(tiled["series", runs[0].start["series"]["uid"]]) == len(runs)
+
+
+@pytest.mark.parametrize(
+    ("plan", "kwargs", "said"),
+    [
+        ("ptycho_scan", {**REGION, "exposure_s": -0.2}, "Value -0.2 is out of range [0, inf]"),
+        ("ptycho_scan", {**REGION, "exposure_s": "soon"}, "exposure_s\n  Input should be a valid number"),
+        ("ptycho_scan", {**REGION, "centre_um": [1.0]}, "centre_um.1\n  Field required"),
+        ("ptycho_scan", {**REGION, "exposure": 0.2}, "got an unexpected keyword argument 'exposure'"),
+        ("ptycho_scan", {"sample": "film"}, "missing a required argument: 'area'"),
+        ("stxm_map", {"sample": "film", "stage": "left"}, "Input should be 'piezo' or 'coarse'"),
+        ("calibrate_flux", {}, "Plan 'calibrate_flux' is not in the list of allowed plans"),
+        ("count", {}, "Plan 'count' is not in the list of allowed plans"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_when_it_is_queued(
+    manager: Manager, plan: str, kwargs: dict[str, Any], said: str
+) -> None:
+    refused = manager.add(plan, **kwargs)
+    assert not refused["success"]
+    assert said in refused["msg"]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "sentence"),
+    [
+        (
+            {**REGION, "trajectory": {"kind": "spiral"}},
+            "ptycho_scan: trajectory = {'kind': 'spiral'} cannot be used: ",
+        ),
+        (
+            {**REGION, "options": {"iterations": 3}},
+            "ptycho_scan: options: ReconstructionOptions has no iterations: it takes difference_map",
+        ),
+        ({**REGION, "exposure_s": 0}, "ptycho_scan: exposure_s = 0 cannot be used: "),
+        ({**REGION, "region": "Z"}, "area '1' of 'film' has no region 'Z', it has: A"),
+    ],
+)
+def test_what_cannot_be_told_before_fails_in_one_sentence(
+    manager: Manager, kwargs: dict[str, Any], sentence: str
+) -> None:
+    result = manager.run("ptycho_scan", **kwargs)
+    assert (result["exit_status"], result["run_uids"]) == ("failed", [])
+    assert f"Plan failed: {sentence}" in result["msg"]
+
+
+def test_no_device_is_offered_and_no_key_is_logged(
+    manager: Manager, folder: Path, tiled_server: LocalTiledServer
+) -> None:
+    assert manager.ask("devices_allowed", user_group="staff")["devices_allowed"] == {}
+    assert sorted(manager.ask("plans_allowed", user_group="primary")["plans_allowed"]) == [
+        "dose_series",
+        "ptycho_scan",
+        "stxm_map",
+    ]
+    for log in (*folder.glob("*.log"), *folder.glob("*.yaml"), *folder.glob("spool/*/*.log")):
+        assert tiled_server.api_key not in log.read_text(), log
