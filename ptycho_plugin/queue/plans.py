@@ -6,7 +6,7 @@ from collections.abc import Callable
 from inspect import Parameter, Signature, signature
 from typing import Annotated, Any, get_type_hints
 
-from bluesky.utils import MsgGenerator, plan
+from bluesky.utils import MsgGenerator
 from pydantic import Field
 
 from ptycho_plugin import plans
@@ -99,8 +99,9 @@ def queued(house_plan: Plan) -> Callable[[Plan], Plan]:
         offer.__name__ = offer.__qualname__ = house_plan.__name__
         offer.__doc__ = house_plan.__doc__
         offer.__annotations__ = {name: each.annotation for name, each in parameters.items()}
-        vars(offer)["__signature__"] = Signature(sorted(parameters.values(), key=_is_optional))
-        offered: Plan = parameter_annotation_decorator({"parameters": forms})(plan(checked(offer)))
+        in_order = sorted(parameters.values(), key=_is_optional)
+        vars(offer).update(__signature__=Signature(in_order), _is_plan_=True)  # as bluesky.utils.is_plan asks
+        offered: Plan = parameter_annotation_decorator({"parameters": forms})(checked(offer))
         return offered
 
     return decorate

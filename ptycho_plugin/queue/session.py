@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -69,11 +70,14 @@ class Session:
             if not environment.get(variable):
                 raise InputError(f"{variable} is not set: give it {meaning}")
         data, address = Path(environment["PTYCHO_DATA"]).resolve(), environment["PTYCHO_TILED"]
-        ledger = Ledger(environment["PTYCHO_LEDGER"])
-        client = connect(address)
-        beamline = _beamline(environment["PTYCHO_BEAMLINE"], data / FRAMES, CalibrationStore(client))
+        with ExitStack() as failed:
+            ledger = failed.enter_context(Ledger(environment["PTYCHO_LEDGER"]))
+            client = connect(address)
+            beamline = _beamline(environment["PTYCHO_BEAMLINE"], data / FRAMES, CalibrationStore(client))
+            raw_runs = raw_run_writer(client, data / BACKUP)
+            failed.pop_all()
         engine = RunEngine({})
-        engine.subscribe(raw_run_writer(client, data / BACKUP))
+        engine.subscribe(raw_runs)
         engine.subscribe(LiveReconstruction(address, data / SPOOL, data / FRAMES))
         return cls(engine, beamline, ledger, address, data)
 
