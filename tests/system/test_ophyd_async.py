@@ -1,14 +1,17 @@
 """ophyd-async devices beside classic ones, in the same plan: it speaks protocols only."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from bluesky import RunEngine
+from bluesky.utils import Msg, RunEngineInterrupted
 from ophyd_async.core import (
     DetectorAcquireLogic,
     DetectorDataLogic,
@@ -29,6 +32,7 @@ from ptycho_plugin.devices.gate import ExposureGate
 from ptycho_plugin.devices.hdf5_frames import DATASET, MIMETYPE, FrameFile
 from ptycho_plugin.devices.stage import SimulatedStage
 from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.ledger import Region
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.publishing.raw import dataset_from_tiled
 from ptycho_plugin.simulation.options import SimulationOptions
@@ -39,6 +43,7 @@ GEOMETRY = Geometry.from_wavelength(0.2e-9, distance=2.236, detector_pixel=172e-
 OPTIC = ZonePlate(diameter=80e-6, outermost_zone=100e-9, central_stop=0.0)
 NO_NOISE = SimulationOptions(poisson=False, flux_drift=0.0, bad_pixels=0)
 FIELD = ConcentricRings(height_um=0.5, width_um=0.5)
+POINTS = len(FIELD.offsets_um())
 BUDGET = Budget(dose=1e7, material="PMMA", formula="C5H8O2")
 
 
@@ -167,22 +172,28 @@ def mixed(make_classic: Callable[[], Any], engine: RunEngine, data_folder: Path)
     return replace(classic, stage=SimulatedStage(piezo_y, piezo_x), detector=camera)
 
 
+@contextmanager
+def film(beamline: Beamline, folder: Path) -> Iterator[tuple[Ledger, Region]]:
+    """Bring a region with a budget into the beam."""
+    place = beamline.place_um("sample")
+    for axis, value in zip((beamline.coarse.y, beamline.coarse.x), place, strict=True):
+        axis.set(value).wait(timeout=5)
+    with Ledger(folder / f"{beamline.detector.name}.ledger", new=True) as ledger:
+        ledger.samples.mount("film")
+        region = ledger.samples.place_region("film", "1", "A", stage_um=place, reach_um=1.5)
+        ledger.samples.set_budget(region, BUDGET)
+        yield ledger, region
+
+
 def scanned(engine: RunEngine, beamline: Beamline, tiled: Any, folder: Path) -> Any:
     """Return what Tiled has of a guarded scan."""
     token = engine.subscribe(raw_run_writer(tiled, folder / "backup"))
     engine(find_beam_centre(beamline))
     engine(calibrate_flux(beamline, frames=2))
-    place = beamline.place_um("sample")
-    with Ledger(folder / f"{beamline.detector.name}.ledger", new=True) as ledger:
-        ledger.samples.mount("film")
-        region = ledger.samples.place_region("film", "1", "A", stage_um=place, reach_um=1.5)
-        ledger.samples.set_budget(region, BUDGET)
-        for axis, value in zip((beamline.coarse.y, beamline.coarse.x), place, strict=True):
-            axis.set(value).wait(timeout=5)
-        (uid,) = engine(
-            ptycho_scan(beamline, trajectory=FIELD, guard=DoseGuard(beamline, ledger, region, repeat=1))
-        )
-        assert list(ledger.exposures(region).status) == ["done"] * len(FIELD.offsets_um())
+    with film(beamline, folder) as (ledger, region):
+        guard = DoseGuard(beamline, ledger, region, repeat=1)
+        (uid,) = engine(ptycho_scan(beamline, trajectory=FIELD, guard=guard))
+        assert list(ledger.exposures(region).status) == ["done"] * POINTS
     engine.unsubscribe(token)
     return dataset_from_tiled(tiled, uid)
 
@@ -193,3 +204,26 @@ def test_a_mixed_beamline_measures_the_same(
     expected, found = (scanned(engine, beamline, tiled, tmp_path) for beamline in (make_classic(), mixed))
     np.testing.assert_array_equal(found.frames, expected.frames)
     np.testing.assert_array_equal(found.positions, expected.positions)
+
+
+def test_a_pause_in_an_exposure_costs_no_frame_and_no_second_one(
+    engine: RunEngine, mixed: Beamline, tmp_path: Path
+) -> None:
+    engine(calibrate_flux(mixed, frames=2))
+    triggers = count()
+
+    def pause_in_the_third_exposure(message: Msg) -> None:
+        if message.command == "trigger" and message.obj is mixed.detector and next(triggers) == 2:
+            engine.loop.create_task(engine._request_pause_coro())
+
+    engine.msg_hook = pause_in_the_third_exposure
+    frames: list[int] = []
+    engine.subscribe(lambda _, datum: frames.append(datum["indices"]["stop"]), "stream_datum")
+    with film(mixed, tmp_path) as (ledger, region):
+        with pytest.raises(RunEngineInterrupted):
+            engine(ptycho_scan(mixed, trajectory=FIELD, guard=DoseGuard(mixed, ledger, region, repeat=1)))
+        assert mixed.shutter.position == "closed"
+        engine.resume()
+        assert list(ledger.exposures(region).status) == ["done"] * POINTS
+    assert frames == list(range(1, POINTS + 1))
+    assert next(triggers) == POINTS
