@@ -24,6 +24,7 @@ from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.plans.illumination import probe_source
 from ptycho_plugin.plans.ready_scan import made_ready, make
 from ptycho_plugin.plans.sample import Sample
+from ptycho_plugin.plans.stubs import is_run
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.trajectory import ConcentricRings, Trajectory
 
@@ -47,7 +48,8 @@ def ptycho_scan(
 
     With a guard that has a region and a repeat number, the same call goes on with a scan that was
     interrupted, whatever ended it: points that are done are not exposed again. After an abort, a stop
-    or an error the shutter is closed and the piezo stage parked beside the scan.
+    or an error the shutter is closed and the piezo stage parked beside the scan. Looked at without a
+    RunEngine, which alone knows what was exposed before, a guarded scan is empty.
 
     Parameters
     ----------
@@ -130,6 +132,8 @@ def scan_as(
     again: Again = False,
 ) -> MsgGenerator[str]:
     """Scan where the coarse stage stands; as `ptycho_scan`, for any purpose."""
+    if guard is not None and not (yield from is_run()):
+        return ""
     scan = yield from made_ready(
         beamline,
         purpose,

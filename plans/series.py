@@ -31,7 +31,7 @@ from ptycho_plugin.plans.sample import Sample
 from ptycho_plugin.plans.series_forecast import SeriesForecast, forecast
 from ptycho_plugin.plans.series_work import Protocol, RegionWork, place_regions, series_work
 from ptycho_plugin.plans.stop_rule import StopRule, Watch
-from ptycho_plugin.plans.stubs import go_to_region, value_of
+from ptycho_plugin.plans.stubs import go_to_region, is_run, value_of
 from ptycho_plugin.publishing.series import START_KEY
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.region_matrix import RegionMatrix
@@ -120,7 +120,7 @@ def dose_series(
     PublishingError
         If Tiled does not hold the probe, the mask or the background run.
     """
-    if (yield Msg("rewindable", None, None)) is None:  # nothing runs this plan, it is only being looked at
+    if not (yield from is_run()):
         return ""
     source = probe_source(beamline, probe)
     protocol = Protocol(

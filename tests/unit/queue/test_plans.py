@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 from bluesky import RunEngine
+from bluesky.simulators import RunEngineSimulator, check_limits
 from bluesky.utils import is_plan
 from bluesky_queueserver.manager.profile_ops import (
     existing_plans_and_devices_from_nspace,
@@ -172,3 +173,25 @@ def test_the_permissions_can_be_read(plans: dict[str, Any]) -> None:
     groups = load_user_group_permissions(f"{folder}/user_group_permissions.yaml")["user_groups"]
     assert set(groups["primary"]["allowed_plans"]) <= set(plans)
     assert set(groups) == {"root", "primary", "staff"}
+
+
+@pytest.mark.parametrize(
+    ("plan", "said", "exposures"),
+    [
+        ("find_beam_centre", {}, 1),
+        ("background_frames", {"frames": 3}, 3),
+        ("calibrate_flux", {"frames": 2}, 2),
+        ("probe_calibration", {"trajectory": FIELD}, 6),
+        ("ptycho_scan", REGION, 0),
+        ("dose_series", {"sample": "film"}, 0),
+    ],
+)
+def test_what_is_only_looked_at_exposes_nothing(
+    plans: dict[str, Any], session: Session, plan: str, said: dict[str, Any], exposures: int
+) -> None:
+    messages = RunEngineSimulator().simulate_plan(plans[plan](**said))
+    check_limits(plans[plan](**said))
+    detector = session.beamline.detector
+    assert sum(one.command == "trigger" and one.obj is detector for one in messages) == exposures
+    assert session.beamline.shutter.openings_s == []
+    assert not len(session.ledger.exposures(session.ledger.samples.region(*REGION.values())).run_uid)
