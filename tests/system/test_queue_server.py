@@ -212,26 +212,11 @@ def test_forms_show_units_and_bounds(manager: Manager) -> None:
     assert "Choices: ('piezo', 'coarse')" in overview["stage"]
 
 
-def test_a_queued_scan_of_a_region_is_guarded_and_in_tiled(
+def test_an_aborted_scan_goes_on_when_the_queue_does_and_is_in_tiled(
     manager: Manager, tiled: Any, ledger: Ledger
 ) -> None:
-    result = manager.run("ptycho_scan", **REGION, **QUICK)
-    assert result["exit_status"] == "completed", result
-    (uid,) = result["run_uids"]
-    run = tiled["raw", uid]
-    assert {key: run.start[key] for key in ("plan_name", *REGION)} == {"plan_name": "ptycho_scan", **REGION}
-    points = run.start["num_points"]
-    assert (run.start["repeat"], run.stop["exit_status"]) == (1, "success")
-    assert run["primary"][run.start["ptycho"]["frame_key"]].shape[0] == points
-    exposures = ledger.exposures(ledger.samples.region(*REGION.values()))
-    assert list(exposures.run_uid) == [uid] * points
-    again = manager.run("ptycho_scan", **REGION, **QUICK)
-    assert again["exit_status"] == "failed"
-    assert "repeat 1 of region 'A' in area '1' of 'film' is complete" in again["msg"]
-
-
-def test_an_aborted_scan_goes_on_when_the_queue_does(manager: Manager, ledger: Ledger) -> None:
-    item = manager.start("ptycho_scan", **REGION, repeat=2, **(QUICK | {"exposure_s": 0.5}))
+    scan = REGION | QUICK
+    item = manager.start("ptycho_scan", **scan | {"exposure_s": 0.5})
     manager.until(lambda: len(manager.ask("re_runs")["run_list"]) > 0)
     manager.do("re_pause", option="immediate")
     manager.until(lambda: manager.ask("status")["manager_state"] == "paused")
@@ -242,21 +227,30 @@ def test_an_aborted_scan_goes_on_when_the_queue_does(manager: Manager, ledger: L
     manager.do("queue_start")
     gone_on = manager.result(again["item_uid"])
     assert gone_on["exit_status"] == "completed", gone_on
-    progress = ledger.scans.progress(ledger.samples.region(*REGION.values()), 2)
-    assert progress.is_complete
-    assert [run.uid for run in progress.runs] == [*aborted["run_uids"], *gone_on["run_uids"]]
-    made = ledger.exposures(progress.runs[0].on)
-    frames = made.run_uid[(made.repeat == 2) & (made.frame == "saved")].tolist()
-    assert len(frames) == len(progress.runs[0].points)  # wherever the pause came, none is made twice
-    assert frames.count(gone_on["run_uids"][0]) == len(progress.runs[1].points)
+
+    (uid,) = gone_on["run_uids"]
+    run = tiled["raw", uid]
+    assert {key: run.start[key] for key in ("plan_name", *REGION)} == {"plan_name": "ptycho_scan", **REGION}
+    assert (run.start["repeat"], run.stop["exit_status"]) == (1, "success")
+    assert run.start["ptycho"]["continues"] == aborted["run_uids"]
+    assert run["primary"][run.start["ptycho"]["frame_key"]].shape[0] == run.start["num_points"]
+    region = ledger.samples.region(*REGION.values())
+    made = ledger.exposures(region)
+    frames = made.run_uid[made.frame == "saved"].tolist()
+    (whole, rest) = (one.points for one in ledger.scans.progress(region, 1).runs)
+    assert len(frames) == len(whole)  # wherever the pause came, none is made twice
+    assert frames.count(uid) == len(rest) == run.start["num_points"]
+
+    once_more = manager.run("ptycho_scan", **scan | {"exposure_s": 0.5})
+    assert once_more["exit_status"] == "failed"
+    assert "repeat 1 of region 'A' in area '1' of 'film' is complete" in once_more["msg"]
 
 
-def test_a_queued_series_scans_its_regions(manager: Manager, tiled: Any) -> None:
+def test_a_queued_series_scans_its_region(manager: Manager, tiled: Any) -> None:
     matrix = {
         "areas": ["2"],
-        "regions": ["A", "B"],
+        "regions": ["A"],
         "repeats": 1,
-        "region_step_um": [0, 4],
         "first_um": [40, 40],
         "reach_um": 1.5,
     }
@@ -264,9 +258,9 @@ def test_a_queued_series_scans_its_regions(manager: Manager, tiled: Any) -> None
         "dose_series", sample="film", matrix=matrix, budget=BUDGET.model_dump(mode="json"), **QUICK
     )
     assert result["exit_status"] == "completed", result
-    runs = [tiled["raw", uid] for uid in result["run_uids"]]
-    assert [(run.start["area"], run.start["region"]) for run in runs] == [("2", "A"), ("2", "B")]
-    assert len(tiled["series", runs[0].start["series"]["uid"]]) == len(runs)
+    (run,) = (tiled["raw", uid] for uid in result["run_uids"])
+    assert [run.start[key] for key in ("sample", "area", "region", "repeat")] == ["film", "2", "A", 1]
+    assert list(tiled["series", run.start["series"]["uid"]]) == result["run_uids"]
 
 
 @pytest.mark.parametrize(
