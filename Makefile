@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 UV := uv==0.13.9
 BIN := $(VENV)/bin
+WORKERS ?= 2
 
 .PHONY: setup demo test lint bench soak-dose lock clean
 
@@ -23,8 +24,9 @@ $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 demo: setup
 	$(BIN)/ptycho demo --output demo-output
 
+# As many processes as WORKERS; the tests of a file stay in one, and the long files come first.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ptycho_plugin.dataset import COUNTER_LIMIT, PtychoDataset
 from ptycho_plugin.dose import DoseModel
 from ptycho_plugin.geometry import M_PER_UM, Geometry
-from ptycho_plugin.live.judge import RECIPE, map_window, scattered
+from ptycho_plugin.live.judge import map_window, scattered
+from ptycho_plugin.live.question import RECIPE
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import crop_window
 from ptycho_plugin.postprocess.frc import ring_correlation

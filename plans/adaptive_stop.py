@@ -16,7 +16,7 @@ from bluesky.utils import MsgGenerator
 from pydantic import Field
 
 from ptycho_plugin.errors import ReconstructionError
-from ptycho_plugin.live.judge import RECIPE, MeasuredRepeat, Question
+from ptycho_plugin.live.question import RECIPE, MeasuredRepeat, Question
 from ptycho_plugin.plans.arguments import Number, checked
 from ptycho_plugin.plans.stop_rule import RepeatDone
 from ptycho_plugin.plans.stubs import POLL_S

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 from pydantic import ConfigDict, Field, InstanceOf, ValidationError, validate_call
 
@@ -25,10 +25,26 @@ PositionMicrometres = Annotated[
     tuple[Number, Number],
     Field(description="Stage position (row, column).", json_schema_extra={"units": "um"}),
 ]
-Degrees = Annotated[Number, Field(description="Angle.", json_schema_extra={"units": "deg"})]
+TurnDegrees = Annotated[
+    Number,
+    Field(
+        description="Turn of concentric rings from one repeat to the next.",
+        json_schema_extra={"units": "deg"},
+    ),
+]
 Transmission = Annotated[Number, Field(gt=0, le=1, description="Part of the beam that passes.")]
 FrameCount = Annotated[int, Field(strict=True, ge=1, description="Frames to take.")]
 SeveralFrames = Annotated[int, Field(strict=True, ge=2, description="Frames to take and compare.")]
+StageName = Annotated[Literal["piezo", "coarse"], Field(description="Stage that moves.")]
+ProbeName = Annotated[
+    str, Field(description='Probe to start from: "zone_plate", "latest", or the uid of a stored one.')
+]
+BackgroundRun = Annotated[str, Field(description="Uid of a run of background_frames.")]
+AGAIN = Field(
+    description="Expose points again that earlier runs of the repeat may have exposed, or did without "
+    "saving a frame."
+)
+Metadata = Annotated[Mapping[str, Any], Field(description="More entries for the start document.")]
 
 
 def checked(plan: Callable[P, R]) -> Callable[P, R]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 
 from ptycho_plugin.plans.arguments import (
+    BackgroundRun,
     BeamlineArgument,
     ExposureSeconds,
     FrameCount,
+    Metadata,
     PositionMicrometres,
+    ProbeName,
     Transmission,
     checked,
 )
@@ -34,10 +34,10 @@ def probe_calibration(
     trajectory: Trajectory | None = None,
     centre_um: PositionMicrometres = (0.0, 0.0),
     exposure_s: ExposureSeconds = 0.2,
-    probe: str = ZONE_PLATE,
+    probe: ProbeName = ZONE_PLATE,
     options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
-    background_run: str | None = None,
-    md: Mapping[str, Any] | None = None,
+    background_run: BackgroundRun | None = None,
+    md: Metadata | None = None,
 ) -> MsgGenerator[str]:
     """Scan the test specimen, then come back to where the coarse stage was.
 
@@ -84,7 +84,7 @@ def find_beam_centre(
     *,
     exposure_s: ExposureSeconds = 0.2,
     transmission: Transmission = 0.1,
-    md: Mapping[str, Any] | None = None,
+    md: Metadata | None = None,
 ) -> MsgGenerator[str]:
     """Take one attenuated frame with the sample out, and set the beam centre found in it.
 
@@ -141,7 +141,7 @@ def background_frames(
     *,
     frames: FrameCount = 10,
     exposure_s: ExposureSeconds = 0.2,
-    md: Mapping[str, Any] | None = None,
+    md: Metadata | None = None,
 ) -> MsgGenerator[str]:
     """Take frames with the sample out, and keep the mask of trusted pixels found in them.
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from ptycho_plugin.errors import DoseRefusal, InputError
 from ptycho_plugin.ledger import Ledger, Region, Scan, ScanProgress, ScanRun
 from ptycho_plugin.ledger.records import Kind
+from ptycho_plugin.plans.arguments import AGAIN
 from ptycho_plugin.plans.preflight_checks import Finding, Level
 
-Again = bool | Sequence[int]
+Again = Annotated[bool | Sequence[int], AGAIN]
 """Whether to expose what may have been exposed, or was and left no frame: all of it, or these points."""
 
 

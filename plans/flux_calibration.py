@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
@@ -20,6 +18,7 @@ from ptycho_plugin.orientation import crop_window
 from ptycho_plugin.plans.arguments import (
     BeamlineArgument,
     ExposureSeconds,
+    Metadata,
     SeveralFrames,
     Transmission,
     checked,
@@ -39,7 +38,7 @@ def calibrate_flux(
     exposure_s: ExposureSeconds = 0.2,
     transmission: Transmission = 1.0,
     path: DetectionPath | None = None,
-    md: Mapping[str, Any] | None = None,
+    md: Metadata | None = None,
 ) -> MsgGenerator[str]:
     """Compare the flux monitor with frames of the empty beam, and put the calibration in force.
 

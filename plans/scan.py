@@ -11,9 +11,12 @@ from rich.console import Console
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.metadata import Purpose
 from ptycho_plugin.plans.arguments import (
+    BackgroundRun,
     BeamlineArgument,
     ExposureSeconds,
+    Metadata,
     PositionMicrometres,
+    ProbeName,
     checked,
 )
 from ptycho_plugin.plans.continuation import Again
@@ -21,6 +24,7 @@ from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.plans.illumination import probe_source
 from ptycho_plugin.plans.ready_scan import made_ready, make
 from ptycho_plugin.plans.sample import Sample
+from ptycho_plugin.plans.stubs import is_run
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.trajectory import ConcentricRings, Trajectory
 
@@ -32,19 +36,20 @@ def ptycho_scan(
     trajectory: Trajectory | None = None,
     centre_um: PositionMicrometres = (0.0, 0.0),
     exposure_s: ExposureSeconds = 0.2,
-    probe: str | None = None,
+    probe: ProbeName | None = None,
     options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
     sample: Sample | None = None,
-    background_run: str | None = None,
+    background_run: BackgroundRun | None = None,
     guard: DoseGuard | None = None,
     again: Again = False,
-    md: Mapping[str, Any] | None = None,
+    md: Metadata | None = None,
 ) -> MsgGenerator[str]:
     """Scan the sample, after a preflight that is printed and refuses what cannot work.
 
     With a guard that has a region and a repeat number, the same call goes on with a scan that was
     interrupted, whatever ended it: points that are done are not exposed again. After an abort, a stop
-    or an error the shutter is closed and the piezo stage parked beside the scan.
+    or an error the shutter is closed and the piezo stage parked beside the scan. Looked at without a
+    RunEngine, which alone knows what was exposed before, a guarded scan is empty.
 
     Parameters
     ----------
@@ -128,6 +133,8 @@ def scan_as(
     hardware_timed: bool = False,
 ) -> MsgGenerator[str]:
     """Scan where the coarse stage stands; as `ptycho_scan`, for any purpose."""
+    if guard is not None and not (yield from is_run()):
+        return ""
     scan = yield from made_ready(
         beamline,
         purpose,

@@ -13,7 +13,16 @@ from rich.console import Console
 
 from ptycho_plugin.ledger import Budget, Ledger
 from ptycho_plugin.ledger.records import Name
-from ptycho_plugin.plans.arguments import BeamlineArgument, Degrees, ExposureSeconds, checked
+from ptycho_plugin.plans.arguments import (
+    AGAIN,
+    BackgroundRun,
+    BeamlineArgument,
+    ExposureSeconds,
+    Metadata,
+    ProbeName,
+    TurnDegrees,
+    checked,
+)
 from ptycho_plugin.plans.bookkeeping import photons_expected
 from ptycho_plugin.plans.flux_calibration import calibration_in_force
 from ptycho_plugin.plans.illumination import illumination, probe_source
@@ -22,7 +31,7 @@ from ptycho_plugin.plans.sample import Sample
 from ptycho_plugin.plans.series_forecast import SeriesForecast, forecast
 from ptycho_plugin.plans.series_work import Protocol, RegionWork, place_regions, series_work
 from ptycho_plugin.plans.stop_rule import StopRule, Watch
-from ptycho_plugin.plans.stubs import go_to_region, value_of
+from ptycho_plugin.plans.stubs import go_to_region, is_run, value_of
 from ptycho_plugin.publishing.series import START_KEY
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.region_matrix import RegionMatrix
@@ -44,14 +53,14 @@ def dose_series(
     matrix: RegionMatrix = RegionMatrix(),  # noqa: B008  frozen
     exposure_s: ExposureSeconds = 0.2,
     trajectory: Trajectory | None = None,
-    turn_deg: Degrees = TURN_DEG,
+    turn_deg: TurnDegrees = TURN_DEG,
     budget: Budget | None = None,
-    probe: str | None = None,
+    probe: ProbeName | None = None,
     options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
     stop_rule: StopRule | None = None,
-    background_run: str | None = None,
-    again: bool = False,
-    md: Mapping[str, Any] | None = None,
+    background_run: BackgroundRun | None = None,
+    again: Annotated[bool, AGAIN] = False,
+    md: Metadata | None = None,
 ) -> MsgGenerator[str]:
     """Scan every region of a sample repeatedly, each within its budget of dose.
 
@@ -111,7 +120,7 @@ def dose_series(
     PublishingError
         If Tiled does not hold the probe, the mask or the background run.
     """
-    if (yield Msg("rewindable", None, None)) is None:  # nothing runs this plan, it is only being looked at
+    if not (yield from is_run()):
         return ""
     source = probe_source(beamline, probe)
     protocol = Protocol(

@@ -12,7 +12,7 @@ from bluesky.utils import MsgGenerator
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.metadata import Purpose
 from ptycho_plugin.plans.acquisition import acquire, scan_metadata, start_metadata
-from ptycho_plugin.plans.stubs import expose_here, go_to
+from ptycho_plugin.plans.stubs import expose_here, go_to, is_run
 from ptycho_plugin.plans.taken_frames import TakenFrames
 from ptycho_plugin.trajectory import RecordedPositions
 
@@ -46,7 +46,8 @@ def still_frames(
         for _ in range(frames):
             yield from bps.checkpoint()
             yield from expose_here(beamline)
-        yield from evaluate(taken)
+        if (yield from is_run()):
+            yield from evaluate(taken)
 
     _md = {**start_metadata(beamline, scan, plan_name, frames), **(md or {})}
     return (yield from bpp.subs_wrapper(acquire(beamline, exposures(), exposure_s, _md), taken))

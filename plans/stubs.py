@@ -15,6 +15,11 @@ from ptycho_plugin.devices.beamline import Stage
 POLL_S = 0.01
 
 
+def is_run() -> MsgGenerator[bool]:
+    """Return whether something runs this plan; one that is only being looked at is told nothing."""
+    return (yield Msg("rewindable", None, None)) is not None
+
+
 def expose_point(
     beamline: Beamline, position_um: tuple[float, float], stage: Stage | None = None
 ) -> MsgGenerator[None]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
@@ -25,7 +23,9 @@ from ptycho_plugin.plans.acquisition import acquire, scan_metadata, start_metada
 from ptycho_plugin.plans.arguments import (
     BeamlineArgument,
     ExposureSeconds,
+    Metadata,
     PositionMicrometres,
+    StageName,
     Transmission,
     checked,
 )
@@ -62,12 +62,12 @@ def stxm_map(
     *,
     raster: Raster = Raster(),  # noqa: B008  frozen
     centre_um: PositionMicrometres | None = None,
-    stage: Literal["piezo", "coarse"] = "piezo",
+    stage: StageName = "piezo",
     exposure_s: ExposureSeconds = 0.02,
     transmission: Transmission = 0.1,
     guard: DoseGuard | None = None,
     sample: Sample | None = None,
-    md: Mapping[str, Any] | None = None,
+    md: Metadata | None = None,
 ) -> MsgGenerator[StxmMap]:
     """Map a sample with short, attenuated exposures, and return what they show.
 

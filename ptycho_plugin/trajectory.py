@@ -167,5 +167,8 @@ def typical_step(points: NDArray[np.float64]) -> float:
     return float(np.median(distances))
 
 
-Trajectory = Annotated[ConcentricRings | Raster | RecordedPositions, Field(discriminator="kind")]
+Trajectory = Annotated[
+    ConcentricRings | Raster | RecordedPositions,
+    Field(discriminator="kind", description="Where the exposures are, about the scan's centre."),
+]
 """Any trajectory, as it is stored in a run's metadata."""

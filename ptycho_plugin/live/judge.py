@@ -15,18 +15,19 @@ from contextlib import redirect_stdout
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from ptycho_plugin.checked_model import CheckedModel, refusal
+from ptycho_plugin.checked_model import refusal
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import InputError, PtychoError
 from ptycho_plugin.io.repeat_file import read_repeat, write_repeat
 from ptycho_plugin.live.frame_files import FrameFiles
 from ptycho_plugin.live.intake import Intake
+from ptycho_plugin.live.question import MeasuredRepeat, Question
 from ptycho_plugin.live.spool import SpoolReader
 from ptycho_plugin.measurement import planned_centre, planned_positions
 from ptycho_plugin.metadata import ScanMetadata
@@ -39,7 +40,7 @@ from ptycho_plugin.postprocess.repeats import (
     high_angle_signal,
     window_about,
 )
-from ptycho_plugin.postprocess.stopping import StopCriteria, Verdict
+from ptycho_plugin.postprocess.stopping import Verdict
 from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
 from ptycho_plugin.publishing.connection import connect
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
@@ -51,34 +52,6 @@ logger = logging.getLogger(__name__)
 RECIPE_DIGITS = 16
 WELL_LIT = 0.75
 """Part of a scan's shorter side that is looked at: beyond, the illumination is thin."""
-RECIPE = ReconstructionOptions(
-    difference_map_iterations=0,
-    least_squares_iterations=40,
-    maximum_likelihood_iterations=20,
-    probe_update_starts=0,
-)
-"""One for all repeats, so that what it gets wrong is alike in all."""
-
-
-class MeasuredRepeat(CheckedModel):
-    """Where a repeat's exposures are, and what the ledger says of its dose."""
-
-    run: Path
-    """Folder of its last run in the spool, which names those that it continues."""
-    dose_before: float
-    """Of the region when the repeat began, in Gy."""
-    dose_after: float
-    photons: Annotated[float, Field(gt=0)]
-    """On the sample."""
-
-
-class Question(CheckedModel):
-    """Whether a region has had enough."""
-
-    repeats: Annotated[tuple[MeasuredRepeat, ...], Field(min_length=1)]
-    """All of the region so far, in order."""
-    criteria: StopCriteria
-    recipe: ReconstructionOptions = RECIPE
 
 
 def judge(question: Question, data: Path, client: Any) -> Verdict:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal.windows import tukey
 
 from ptycho_plugin.errors import InputError
 
@@ -94,6 +93,8 @@ def ring_correlation(first: NDArray[np.inexact], second: NDArray[np.inexact]) ->
         raise InputError(
             f"maps of {first.shape} and {second.shape} px cannot be correlated: crop both to one square"
         )
+    from scipy.signal.windows import tukey  # a second that what only plans a scan need not wait at start
+
     side = first.shape[0]
     window = np.outer(tukey(side, EDGE), tukey(side, EDGE))
     a, b = (np.fft.fft2((image - image.mean()) * window) for image in (first, second))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def _part(run: Any, run_uid: str, store: CalibrationStore) -> _Part:
     frames, numbers, stage_um = _recorded(run, metadata, run_uid)
     measurement = measurement_of(metadata, frames.shape[-2:], store, run_uid)
     there, remarks = _with_frame(numbers, len(frames), run_uid, is_whole=bool(run.metadata.get("stop")))
-    raw = _read(frames, measurement.window)
+    raw = _read(frames, measurement.window, run_uid)
     dataset = measurement.dataset(raw[numbers[there] - 1], stage_um[there])
     events = numbers[there] - 1
     points = events if metadata.points is None else np.array(metadata.points, np.int64)[events]
@@ -243,6 +244,14 @@ def _with_frame(
     return there, tuple(remarks)
 
 
-def _read(frames: Any, window: tuple[slice, slice]) -> NDArray[Any]:
+def _read(frames: Any, window: tuple[slice, slice], run_uid: str) -> NDArray[Any]:
+    """Return the window of every frame; where an event says how many it has, it must be one."""
+    frames_an_event = frames.shape[1:-2]
+    if any(count != 1 for count in frames_an_event):
+        raise InputError(
+            f"run {run_uid} has {prod(frames_an_event)} frames in an event: which of them belongs to its "
+            "position cannot be told"
+        )
+    one = (0,) * len(frames_an_event)
     starts = range(0, len(frames), FRAMES_PER_REQUEST)
-    return np.concatenate([frames[start : start + FRAMES_PER_REQUEST, *window] for start in starts])
+    return np.concatenate([frames[start : start + FRAMES_PER_REQUEST, *one, *window] for start in starts])

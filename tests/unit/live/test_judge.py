@@ -17,7 +17,8 @@ from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.io.repeat_file import read_repeat
 from ptycho_plugin.live import judge as module
-from ptycho_plugin.live.judge import MeasuredRepeat, Question, judge, kept_map
+from ptycho_plugin.live.judge import judge, kept_map
+from ptycho_plugin.live.question import MeasuredRepeat, Question
 from ptycho_plugin.live.spool import SpoolWriter
 from ptycho_plugin.metadata import START_KEY
 from ptycho_plugin.optics import ZonePlate

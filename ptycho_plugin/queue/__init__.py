@@ -1,0 +1,1 @@
+"""Plans as bluesky-queueserver queues and runs them: arguments are JSON, and each has its form."""
