@@ -5,7 +5,7 @@ UV := uv==0.13.9
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: setup demo test lint bench soak-dose lock clean
+.PHONY: setup demo test lint bench soak-dose soak-epics lock clean
 
 setup: $(VENV)/.installed
 
@@ -41,6 +41,10 @@ bench: setup
 # Scans interrupted at random moments; under an hour on two cores. SOAK="--runs 12 --quick" for less.
 soak-dose: setup
 	$(BIN)/python -m benchmarks.soak $(SOAK)
+
+# A hundred scans over Channel Access, and what they leave behind; a quarter of an hour.
+soak-epics: setup
+	$(BIN)/python -m benchmarks.soak_epics $(SOAK)
 
 # Pins every dependency with its hashes.
 lock: setup
