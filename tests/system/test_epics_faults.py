@@ -1,4 +1,4 @@
-"""What fails in mid-scan over Channel Access ends in a clear state: shutter closed, run and ledger as it was."""
+"""What fails in mid-scan over Channel Access ends clearly: shutter closed, run and ledger as it was."""
 
 from typing import Any
 
