@@ -38,7 +38,6 @@ def axis(name: str, at: float, limits: tuple[float, float]) -> Any:
 def beamline(tmp_path: Path) -> Any:
     return replace(
         simulated_beamline(tmp_path, time_factor=0),
-        start_probe="old",
         monochromator=axis("monochromator", OLD_EV, (4000.0, 12_000.0)),
         zone_plate_z=axis("zone_plate_z", 100.0, (-5000.0, 5000.0)),
         threshold=Signal(name="threshold", value=3.1),
@@ -48,6 +47,7 @@ def beamline(tmp_path: Path) -> Any:
 def test_everything_goes_to_the_new_energy(
     engine: RunEngine, beamline: Any, capsys: Any, caplog: Any
 ) -> None:
+    beamline.start_probe = "old"
     beamline.flux.calibration.set("{}").wait(timeout=5)
     beamline.detector.beam_centre_measured.set(True).wait(timeout=5)
     before = beamline.geometry
