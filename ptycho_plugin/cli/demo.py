@@ -60,7 +60,7 @@ def over_channel_access(frames: Path, calibrations: CalibrationStore) -> Iterato
     from ptycho_plugin.ioc import IocProcess
 
     with IocProcess(directory=frames) as ioc:
-        os.environ.update(ioc.environment)  # before ophyd is imported
+        os.environ.update(ioc.environment)  # before ophyd is imported, as a RunEngine does that is made
         from ptycho_plugin.devices.epics import epics_beamline
 
         yield epics_beamline(ioc.beamline_file, frames, calibrations=calibrations)
@@ -127,11 +127,11 @@ def _scan(
 
     client = server.client()
     frames, spool = output / FRAMES, output / SPOOL
-    RE = RunEngine({})  # noqa: N806  everybody's name for it
     with make_beamline(frames, CalibrationStore(client)) as beamline, progress_bars() as bars:
         from ptycho_plugin.callbacks import LiveReconstruction, raw_run_writer
         from ptycho_plugin.plans import ptycho_scan
 
+        RE = RunEngine({})  # noqa: N806  everybody's name for it
         live = LiveReconstruction(server.uri, spool, frames, on_progress=ReconstructionBar(bars))
         for callback in (ScanBar(bars), raw_run_writer(client, spool), live):
             RE.subscribe(callback)
