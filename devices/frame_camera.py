@@ -73,7 +73,7 @@ class FrameCamera(Device):
         """Return the frames' data key: one frame an event, kept outside the documents."""
         described: dict[str, Any] = super().describe()
         described[self.frame_key] = {
-            "source": f"SIM:{self.name}",
+            "source": self._source,
             "dtype": "array",
             "dtype_numpy": "<i4",
             "shape": list(self.frame_shape),
@@ -81,6 +81,11 @@ class FrameCamera(Device):
             "external": "STREAM:",
         }
         return described
+
+    @property
+    def _source(self) -> str:
+        """Where the frames come from, as a data key says it."""
+        return f"SIM:{self.name}"
 
     def get_index(self) -> int:
         """Return how many frames are on disk.

@@ -8,7 +8,7 @@ from typing import Any
 
 from ophyd import Device
 from ophyd.signal import EpicsSignalBase
-from ophyd.status import Status, StatusBase
+from ophyd.status import Status, StatusBase, SubscriptionStatus
 
 from ptycho_plugin.errors import DeviceError
 
@@ -55,14 +55,35 @@ def told(signal: Any, value: Any, timeout_s: float, remedy: str) -> Status:
     DeviceError
         If it is not connected.
     """
-    if not signal.connected:
-        raise DeviceError(f"{signal.setpoint_pvname} is not connected, and was to be {value!r}: {remedy}")
-    try:
-        answer = signal.set(value, timeout=timeout_s)
-    except (TimeoutError, OSError, RuntimeError) as error:
-        raise DeviceError(f"{signal.setpoint_pvname} takes no value: {error}; {remedy}") from error
+    answer = _sent(signal, value, remedy, lambda: signal.set(value, timeout=timeout_s))
     said = f"{signal.setpoint_pvname} = {value!r} was not completed within {timeout_s:g} s: {remedy}"
     return named(answer, lambda _: said)
+
+
+def commanded(signal: Any, value: int, timeout_s: float, remedy: str) -> Status:
+    """Set what has a record of type busy, and return when its readback has the value.
+
+    Such a record completes a put of 1 when all that it began is over. A put of 0 with completion would wait
+    for that as well, so that it could not end it.
+
+    Raises
+    ------
+    DeviceError
+        If it is not connected.
+    """
+    _sent(signal, value, remedy, lambda: signal.put(value, use_complete=False))
+    return becomes(signal, value, timeout_s, f"say {value}", remedy)
+
+
+def becomes(signal: Any, wanted: int, timeout_s: float, what: str, remedy: str) -> Status:
+    """Return when a signal has a value.
+
+    The status fails, as `DeviceError`, with the process variable's name, what it does not, and the remedy.
+    """
+    seen = SubscriptionStatus(
+        signal, lambda *_, value, **__: int(value) == wanted, run=True, timeout=timeout_s
+    )
+    return named(seen, lambda _: f"{signal.pvname} does not {what} after {timeout_s:g} s: {remedy}")
 
 
 def read(signal: Any) -> Any:
@@ -118,6 +139,16 @@ def all_of(*statuses: StatusBase) -> Status:
     for status in statuses:
         status.add_callback(finish)
     return own
+
+
+def _sent(signal: Any, value: Any, remedy: str, send: Callable[[], Any]) -> Any:
+    """Return what sending a value answers."""
+    if not signal.connected:
+        raise DeviceError(f"{signal.setpoint_pvname} is not connected, and was to be {value!r}: {remedy}")
+    try:
+        return send()
+    except (TimeoutError, OSError, RuntimeError) as error:
+        raise DeviceError(f"{signal.setpoint_pvname} takes no value: {error}; {remedy}") from error
 
 
 def settled(status: StatusBase) -> None:

@@ -50,7 +50,9 @@ class EpicsFluxMonitor(_GatedCounter):
 
     arm = FormattedComponent(EpicsSignal, "{prefix}{_said.scaler}.CNT", put_complete=True, kind="omitted")
     counts = FormattedComponent(EpicsSignalRO, "{prefix}{_said.scaler}.S{_said.channel}", kind="hinted")
-    gain = FormattedComponent(EpicsSignal, "{prefix}{_said.gain}", put_complete=True, kind="config")
+    gain = FormattedComponent(
+        EpicsSignal, "{prefix}{_said.gain}", put_complete=True, write_timeout=ANSWER_S, kind="config"
+    )
     calibration = Component(Signal, value="", kind="config")
     """Calibration in force, a `ptycho_plugin.flux.FluxCalibration` as JSON; empty where there is none."""
 

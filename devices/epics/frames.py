@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
 
 import h5py
 from ophyd.status import Status, StatusBase, SubscriptionStatus
 
-from ptycho_plugin.devices.epics.answers import ANSWER_S, all_of, named, settled, told
-from ptycho_plugin.devices.epics.pilatus import PilatusRecords
+from ptycho_plugin.devices.epics.answers import (
+    ANSWER_S,
+    all_of,
+    becomes,
+    commanded,
+    named,
+    read,
+    settled,
+    told,
+)
+from ptycho_plugin.devices.epics.pilatus import CAMERA, STOP_S, WRITER, PilatusRecords
 from ptycho_plugin.devices.hdf5_frames import DATASET
 from ptycho_plugin.errors import DeviceError
 
-CAMERA = "see the camera's StatusMessage"
-WRITER = "see the file plugin's WriteMessage"
+POLL_S = 0.02
+"""From one look at a file to the next: what another machine wrote into it may be seen a little later here."""
 
 
 class EpicsPilatus(PilatusRecords):
@@ -62,8 +71,8 @@ class EpicsPilatus(PilatusRecords):
             self._settings.change(self.hdf.file_path, f"{path.parent}/")
             self._settings.change(self.hdf.file_name, path.name)
             self._open(path)
-        except DeviceError:
-            self.unstage()
+        except DeviceError as error:
+            self._give_back(error)
             raise
         return staged
 
@@ -73,12 +82,7 @@ class EpicsPilatus(PilatusRecords):
         if self._roi is not None:
             self._roi.close()
         self._roi = self._path = None
-        try:
-            settled(told(self.acquire, 0, ANSWER_S, CAMERA))
-            settled(told(self.capture, 0, ANSWER_S, WRITER))
-        finally:
-            unstaged = super().unstage()
-        return unstaged
+        return super().unstage()
 
     def trigger(self) -> StatusBase:
         """Expose one frame; the status is done when it can be read from its file.
@@ -92,15 +96,13 @@ class EpicsPilatus(PilatusRecords):
         if self.is_exposing:
             raise RuntimeError("an exposure is under way: wait until its status is done")
         exposure_s = float(self.exposure_time.get())
-        self._begin_exposure(exposure_s)
-        acquired = told(self.acquire, 1, exposure_s + ANSWER_S, CAMERA)
-        acquired.add_callback(lambda _: self._idle.set())
+        acquired = self._expose(exposure_s)
         status = Status(self)
 
         def keep(taken: StatusBase) -> None:
             try:
                 settled(taken)
-                self._count(self._read(expected - 1))
+                self._count(self._read_when_there(expected - 1))
             except Exception as error:  # noqa: BLE001  the status carries it to the plan
                 status.set_exception(error)
             else:
@@ -118,20 +120,22 @@ class EpicsPilatus(PilatusRecords):
             If the detector is not staged.
         """
         self.get_index()
-        settled(told(self.acquire, 0, ANSWER_S, CAMERA))
+        settled(commanded(self.acquire, 0, STOP_S, CAMERA))
+        settled(becomes(self.cam.armed, 0, ANSWER_S, "say unarmed", CAMERA))
         for signal, setting in self._gated_frames(value):
             self._settings.change(signal, setting)
         self.acquire.put(1, use_complete=False)
-        armed = SubscriptionStatus(
-            self.cam.armed, lambda *_, value, **__: bool(value), run=True, timeout=ANSWER_S
-        )
-        return named(armed, lambda _: f"{self.cam.armed.pvname} does not say armed: {CAMERA}")
+        return becomes(self.cam.armed, 1, ANSWER_S, "say armed", CAMERA)
 
     def get_index(self) -> int:
         """Return how many frames are on disk."""
         if self._path is None:
             raise RuntimeError(f"{self.name} has no file: stage it first")
         return int(self.written.get())
+
+    @property
+    def _source(self) -> str:
+        return f"PV:{self.hdf.prefix}"
 
     @property
     def is_exposing(self) -> bool:
@@ -147,10 +151,18 @@ class EpicsPilatus(PilatusRecords):
         """Block until no exposure is under way, or one is so many seconds late."""
         self._idle.wait(max(0.0, self._ends - monotonic()) + late_s)
 
-    def _begin_exposure(self, exposure_s: float) -> None:
+    def _expose(self, exposure_s: float) -> Status:
+        """Begin an exposure, and return when the camera has handed the frame on."""
         self._exposures += 1
         self._ends = monotonic() + exposure_s
         self._idle.clear()
+        try:
+            acquired = told(self.acquire, 1, exposure_s + ANSWER_S, CAMERA)
+        except DeviceError:
+            self._idle.set()
+            raise
+        acquired.add_callback(lambda _: self._idle.set())
+        return acquired
 
     def _on_disk(self, frames: int, exposure_s: float) -> StatusBase:
         """Return when so many frames are written."""
@@ -167,11 +179,28 @@ class EpicsPilatus(PilatusRecords):
         )
 
     def _open(self, path: Path) -> None:
-        settled(told(self.capture, 1, ANSWER_S, WRITER))
-        if not self.capture.get():
-            raise DeviceError(f"{self.capture.pvname} opens no file: {self.hdf.write_message.get()}")
+        if not read(self.hdf.file_path_exists):
+            raise DeviceError(
+                f"{self.hdf.file_path_exists.pvname} says that the file plugin cannot write to "
+                f"{path.parent}: name a folder that is there on the detector's machine"
+            )
+        settled(commanded(self.capture, 1, ANSWER_S, WRITER))
         self._path = path
         self._begin_file()
+
+    def _read_when_there(self, index: int) -> Any:
+        """Return the region of interest of a frame that is written, as soon as it can be read here."""
+        deadline = monotonic() + ANSWER_S
+        while True:
+            try:
+                return self._read(index)
+            except (OSError, IndexError, ValueError) as error:
+                if monotonic() > deadline:
+                    raise DeviceError(
+                        f"{self._path} cannot be read here, {ANSWER_S:g} s after the file plugin has written "
+                        f"frame {index}: see that this is the same folder on both machines ({error})"
+                    ) from error
+                sleep(POLL_S)
 
     def _read(self, index: int) -> Any:
         """Return the region of interest of a frame, as any reader would see it."""

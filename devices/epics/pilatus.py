@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ophyd import Device, EpicsSignal, EpicsSignalRO, EpicsSignalWithRBV, FormattedComponent
+from ophyd import Device, EpicsSignalRO, EpicsSignalWithRBV, FormattedComponent
 from ophyd.areadetector.cam import PilatusDetectorCam
 from ophyd.areadetector.plugins import HDF5Plugin_V34
 
 from ptycho_plugin import beamline_file
+from ptycho_plugin.devices.epics.answers import ANSWER_S, commanded, settled
 from ptycho_plugin.devices.epics.settings import Settings
 from ptycho_plugin.devices.frame_camera import FrameCamera
 from ptycho_plugin.errors import DeviceError
+
+CAMERA = "see the camera's StatusMessage"
+WRITER = "see the file plugin's WriteMessage"
+STOP_S = 10.0
+"""For the camera to stop: its driver alone sleeps for two seconds."""
 
 
 class FilePlugin(HDF5Plugin_V34):
@@ -42,14 +48,21 @@ class PilatusRecords(FrameCamera):
 
     cam = FormattedComponent(PilatusDetectorCam, "{prefix}{_said.cam}", kind="omitted")
     hdf = FormattedComponent(FilePlugin, "{prefix}{_said.hdf}", kind="omitted")
-    acquire = FormattedComponent(EpicsSignal, "{prefix}{_said.cam}Acquire", put_complete=True, kind="omitted")
+    acquire = FormattedComponent(
+        EpicsSignalWithRBV, "{prefix}{_said.cam}Acquire", put_complete=True, kind="omitted"
+    )
+    """Completes when all frames have been handed on."""
     exposure_time = FormattedComponent(
-        EpicsSignalWithRBV, "{prefix}{_said.cam}AcquireTime", put_complete=True, kind="config"
+        EpicsSignalWithRBV,
+        "{prefix}{_said.cam}AcquireTime",
+        put_complete=True,
+        write_timeout=ANSWER_S,
+        kind="config",
     )
     threshold_keV = FormattedComponent(  # noqa: N815  as the record has it
         EpicsSignalWithRBV, "{prefix}{_said.cam}ThresholdEnergy", put_complete=True, kind="config"
     )
-    capture = FormattedComponent(EpicsSignal, "{prefix}{_said.hdf}Capture", put_complete=True, kind="omitted")
+    capture = FormattedComponent(EpicsSignalWithRBV, "{prefix}{_said.hdf}Capture", kind="omitted")
     written = FormattedComponent(
         EpicsSignalRO, "{prefix}{_said.hdf}NumCaptured_RBV", auto_monitor=True, kind="omitted"
     )
@@ -62,34 +75,50 @@ class PilatusRecords(FrameCamera):
             part.stage_sigs.clear()  # ophyd's own, which it sets back without a timeout
 
     def stage(self) -> list[object]:
-        """Set camera and plugin up for single frames in files that can be read while they grow.
+        """Stop camera and plugin, and set them up for single frames in files that can be read as they grow.
 
         Raises
         ------
         DeviceError
-            If a record does not answer; everything is then as it was.
+            If a record does not answer; everything is then as it was, or a note says what is not.
         """
         staged: list[object] = super().stage()
         try:
+            self._stop()
             for signal, value in self._setup():
                 self._settings.change(signal, value)
-        except DeviceError:
-            self.unstage()
+        except DeviceError as error:
+            self._give_back(error)
             raise
         return staged
 
     def unstage(self) -> list[object]:
-        """Leave camera and plugin as they were found."""
+        """Stop camera and plugin, and leave them set as they were found."""
         try:
-            self._settings.restore()
+            self._stop()
         finally:
-            unstaged: list[object] = super().unstage()
+            try:
+                self._settings.restore()
+            finally:
+                unstaged: list[object] = super().unstage()
         return unstaged
+
+    def _stop(self) -> None:
+        """Stop the camera and close the file, whichever of them does not answer."""
+        try:
+            settled(commanded(self.acquire, 0, STOP_S, CAMERA))
+        finally:
+            settled(commanded(self.capture, 0, ANSWER_S, WRITER))
+
+    def _give_back(self, error: DeviceError) -> None:
+        """Unstage after an error; what fails then is a note to it."""
+        try:
+            self.unstage()
+        except DeviceError as other:
+            error.add_note(str(other))
 
     def _setup(self) -> Iterator[tuple[Any, Any]]:
         """Yield how records stand while a run takes frames."""
-        yield self.acquire, 0
-        yield self.capture, 0
         yield from self._single_frames()
         yield self.cam.array_callbacks, "Enable"
         yield self.hdf.enable, "Enable"
@@ -108,7 +137,10 @@ class PilatusRecords(FrameCamera):
         yield self.cam.num_images, 1
 
     def _gated_frames(self, number: int) -> Iterator[tuple[Any, Any]]:
-        """Yield how it stands to take a frame in each gate of a trajectory."""
+        """Yield how it stands to take a frame in each gate of a trajectory.
+
+        On an "Ext. Trigger" it would take all of them, at its own pace: camserver's command ExtTrigger.
+        """
         yield self.cam.image_mode, "Multiple"
-        yield self.cam.trigger_mode, "Ext. Trigger"
+        yield self.cam.trigger_mode, "Mult. Trigger"
         yield self.cam.num_images, number

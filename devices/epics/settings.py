@@ -28,10 +28,9 @@ class Settings:
         DeviceError
             If it does not answer.
         """
-        found = read(signal)
-        settled(told(signal, value, ANSWER_S, REMEDY))
         if all(known is not signal for known, _ in self._found):
-            self._found.append((signal, found))
+            self._found.append((signal, read(signal)))  # before: a put that is late may still be obeyed
+        settled(told(signal, value, ANSWER_S, REMEDY))
 
     def restore(self) -> None:
         """Set everything back.

@@ -6,10 +6,10 @@ from time import monotonic
 from typing import Any, Protocol
 
 from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent
-from ophyd.status import StatusBase, SubscriptionStatus
+from ophyd.status import StatusBase
 
 from ptycho_plugin import beamline_file
-from ptycho_plugin.devices.epics.answers import all_of, named, settled, told
+from ptycho_plugin.devices.epics.answers import all_of, becomes, settled, told
 from ptycho_plugin.devices.pausing_shutter import CLOSED, OPEN, PausingShutter
 
 MOVE_S = 2.0
@@ -64,12 +64,8 @@ class EpicsShutter(PausingShutter):
 
     def _drive(self, state: str) -> StatusBase:
         target, remedy = int(state == OPEN), f"see that it is {state}, by hand if need be"
-        pv = self.status.pvname
         moved = told(self.command, target, MOVE_S, remedy)
-        seen = SubscriptionStatus(
-            self.status, lambda *_, value, **__: int(value) == target, run=True, timeout=MOVE_S
-        )
-        return all_of(moved, named(seen, lambda _: f"{pv} does not say {state} after {MOVE_S:g} s: {remedy}"))
+        return all_of(moved, becomes(self.status, target, MOVE_S, f"say {state}", remedy))
 
     def _begin_opening(self) -> None:
         self._opened = monotonic()

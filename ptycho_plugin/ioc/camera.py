@@ -19,7 +19,10 @@ from ptycho_plugin.ioc.records import NO_YES, PATH_LENGTH, passive_group
 
 DONE, ACQUIRE = "Done", "Acquire"
 UNARMED, ARMED = "Unarmed", "Armed"
-EXTERNAL = ("Ext. Trigger", "Mult. Trigger")
+EXTERNAL = "Mult. Trigger"
+"""A frame for each trigger."""
+SERIES = "Ext. Trigger"
+"""One trigger for all frames, which the camera then times itself: its command ``ExtTrigger``."""
 READOUT_S = 3e-3
 """From the end of an exposure until the next may begin."""
 STATES = (
@@ -64,7 +67,7 @@ _Passive: Any = passive_group(
         "FrameType": ("Normal", "Background", "FlatField", "DblCorrelation"),
         "ImageMode": ("Single", "Multiple", "Continuous"),
         "ShutterMode": ("None", "EPICS output", "Camera output"),
-        "TriggerMode": ("Internal", "Ext. Enable", *EXTERNAL, "Alignment"),
+        "TriggerMode": ("Internal", "Ext. Enable", SERIES, EXTERNAL, "Alignment"),
         "FileFormat": ("TIFF", "CBF"),
         "GainMenu": ("7-30KeV/Fast/LowG", "5-18KeV/Med/MedG", "3-6KeV/Slow/HighG", "2-5KeV/Slow/UltraG"),
         "DetectorState": STATES,
@@ -150,6 +153,9 @@ class Camera(_Passive):
             return DONE
         if self._frames is not None:
             raise RuntimeError("the camera acquires already: stop it first")
+        if self.trigger_mode.value == SERIES:
+            await self.status_message.write(f"{SERIES} is not simulated: {EXTERNAL} takes a frame a trigger")
+            return DONE
         await instance.write(ACQUIRE, verify_value=False)
         await self.acquire_rbv.write(ACQUIRE)
         await self.num_images_counter.write(0)
@@ -157,7 +163,7 @@ class Camera(_Passive):
         self._stop, self._frames = asyncio.Event(), []
         await self.armed.write(ARMED)
         try:
-            await (self._wait() if self.trigger_mode.value in EXTERNAL else self._expose())
+            await (self._wait() if self.trigger_mode.value == EXTERNAL else self._expose())
         finally:
             await self.armed.write(UNARMED)
             await asyncio.gather(*self._frames)

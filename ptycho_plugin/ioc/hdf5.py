@@ -109,6 +109,8 @@ class Hdf5Plugin(_Passive):
         self._folder = folder.resolve()
         self._frame_shape = frame_shape
         self._file: FrameFile | None = None
+        self._closed = asyncio.Event()
+        """Set when the capture that was begun last is over."""
 
     @capture.startup
     async def capture(self, _instance: Any, _library: Any) -> None:
@@ -119,9 +121,15 @@ class Hdf5Plugin(_Passive):
         await self.file_path.write(str(self._folder))
 
     @capture.putter
-    async def capture(self, _instance: Any, value: str) -> str:
-        """Open a file, or close the one that is open."""
-        return await (self._open() if value == CAPTURE else self._close())
+    async def capture(self, instance: Any, value: str) -> str:
+        """Open a file, and be done when it has been closed: areaDetector has a busy record here."""
+        if value == DONE:
+            return await self._close()
+        if await self._open() == CAPTURE:
+            await instance.write(CAPTURE, verify_value=False)
+            await self._closed.wait()
+            await instance.write(DONE, verify_value=False)
+        return DONE
 
     @file_path.putter
     async def file_path(self, instance: Any, value: str) -> str:
@@ -166,6 +174,7 @@ class Hdf5Plugin(_Passive):
         except (InputError, OSError) as error:
             await self._say(error)
             return await self._close()
+        self._closed = asyncio.Event()
         await self.num_captured.write(0)
         await self.full_file_name.write(str(self._file.path))
         if self.auto_increment.value == "Yes":
@@ -182,6 +191,7 @@ class Hdf5Plugin(_Passive):
             await asyncio.wrap_future(self._physics.do(file.close))
         await self.swmr_active.write("Off")
         await self.capture_rbv.write(DONE)
+        self._closed.set()
         return DONE
 
     def _create(self) -> FrameFile:

@@ -1,6 +1,8 @@
 """The beamline of a beamline file: our devices against the simulated beamline's process."""
 
 import asyncio
+import os
+import signal as signals
 import threading
 from pathlib import Path
 from typing import Any
@@ -78,12 +80,85 @@ def test_the_detector_is_left_as_it_was_also_where_it_cannot_be_staged(
     assert set_up(line) == found
     folder, detector._directory = detector._directory, tmp_path
     try:
-        with pytest.raises(DeviceError, match=r"PIL:HDF1:Capture opens no file: .* is outside"):
+        with pytest.raises(DeviceError, match=r"PIL:HDF1:FilePathExists_RBV says that the file plugin"):
             detector.stage()
     finally:
         detector._directory = folder
     assert set_up(line) == found
     line.put("PIL:cam1:NumImages", 1)
+
+
+def test_what_was_left_running_is_stopped_and_not_begun_again(wired: Any, line: Any) -> None:
+    """As a session leaves it that was killed, or a live view."""
+    line.put("PIL:HDF1:FileName", "left_open")
+    line.put("PIL:HDF1:Capture", 1, wait=False)
+    line.put("PIL:cam1:ImageMode", "Continuous")
+    line.put("PIL:cam1:Acquire", 1, wait=False)
+    assert line.becomes("PIL:HDF1:Capture_RBV", 1)
+    assert line.becomes("PIL:cam1:Acquire_RBV", 1)
+    found, detector = set_up(line), wired.detector
+    detector.stage()
+    assert line.get("PIL:cam1:Acquire_RBV") == 0
+    assert "left_open" not in line.text("PIL:HDF1:FullFileName_RBV")
+    detector.unstage()
+    assert set_up(line) == found | {"cam1:Acquire_RBV": "Done", "HDF1:Capture_RBV": "Done"}
+
+
+def test_a_frame_that_is_seen_late_is_waited_for(wired: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through a file system of several machines."""
+    from ptycho_plugin.devices.epics import frames
+
+    detector, read, late = wired.detector, wired.detector._read, [True, True]
+
+    def read_late(index: int) -> Any:
+        if late and late.pop():
+            raise FileNotFoundError("not yet")
+        return read(index)
+
+    detector.exposure_time.set(EXPOSURE_S).wait(timeout=5)
+    detector.stage()
+    monkeypatch.setattr(detector, "_read", read_late)
+    detector.trigger().wait(timeout=10)
+    assert late == []
+    monkeypatch.setattr(frames, "ANSWER_S", 0.2)
+    monkeypatch.setattr(detector, "_read", lambda index: read(99))
+    with pytest.raises(DeviceError, match=r"\.h5 cannot be read here, 0.2 s after the file plugin"):
+        detector.trigger().wait(timeout=10)
+    detector.unstage()
+
+
+def test_an_exposure_that_could_not_begin_is_not_under_way(
+    wired: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ptycho_plugin.devices.epics import frames
+
+    detector = wired.detector
+
+    def refuse(*_: Any) -> None:
+        raise DeviceError("it is not connected")
+
+    detector.stage()
+    with monkeypatch.context() as broken:
+        broken.setattr(frames, "told", refuse)
+        with pytest.raises(DeviceError, match="not connected"):
+            detector.trigger()
+    detector.trigger().wait(timeout=10)
+    detector.unstage()
+
+
+def test_a_setting_that_is_not_answered_fails_in_time(
+    ioc: IocProcess, wired: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal, pid = wired.detector.exposure_time, ioc.pid
+    assert (signal.write_timeout, wired.flux.gain.write_timeout) == (5.0, 5.0)
+    monkeypatch.setattr(signal, "_write_timeout", 0.3)
+    assert pid is not None
+    os.kill(pid, signals.SIGSTOP)
+    try:
+        with pytest.raises(TimeoutError, match="PIL:cam1:AcquireTime"):
+            signal.set(EXPOSURE_S).wait(timeout=5)
+    finally:
+        os.kill(pid, signals.SIGCONT)
 
 
 @pytest.mark.usefixtures("patience")

@@ -4,6 +4,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import h5py
 import numpy as np
@@ -29,10 +30,10 @@ def camera(line: Any) -> Any:
 
 
 def capture(line: Any) -> None:
-    """Open the next file."""
-    line.put("PIL:HDF1:FileName", "frames")
-    line.put("PIL:HDF1:Capture", 1)
-    assert line.text("PIL:HDF1:WriteMessage") == ""
+    """Open a file of its own name."""
+    line.put("PIL:HDF1:FileName", uuid4().hex)
+    line.put("PIL:HDF1:Capture", 1, wait=False)  # it completes when the file is closed
+    assert line.becomes("PIL:HDF1:Capture_RBV", 1), line.text("PIL:HDF1:WriteMessage")
 
 
 def frames(line: Any) -> Any:
@@ -145,6 +146,24 @@ def test_files_stay_in_the_iocs_folder_and_replace_none(line: Any, tmp_path: Pat
     line.put("PIL:HDF1:FileNumber", line.get("PIL:HDF1:FileNumber_RBV") + 1)
 
 
+def test_a_capture_is_complete_when_its_file_is_closed(line: Any) -> None:
+    """areaDetector's record is of type busy: who puts 1 and waits, waits for its end."""
+    line.put("PIL:HDF1:FileName", uuid4().hex)
+    ended = threading.Event()
+    line.pv("PIL:HDF1:Capture").put(1, callback=lambda **_: ended.set())
+    assert line.becomes("PIL:HDF1:Capture_RBV", 1)
+    assert not ended.wait(0.2)
+    line.put("PIL:HDF1:Capture", 0)
+    assert ended.wait(PATIENCE_S)
+
+
+def test_a_series_on_one_trigger_is_refused(line: Any) -> None:
+    line.put("PIL:cam1:TriggerMode", "Ext. Trigger")
+    line.put("PIL:cam1:Acquire", 1)
+    assert "Mult. Trigger takes a frame a trigger" in line.text("PIL:cam1:StatusMessage_RBV")
+    assert line.get("PIL:cam1:Armed") == 0
+
+
 def test_counters_measure_during_the_next_gate(ioc: IocProcess, line: Any, camera: Any) -> None:
     from ophyd import EpicsScaler
 
@@ -180,11 +199,11 @@ def test_photons_are_flux_times_the_time_that_the_shutter_is_open(line: Any, cam
     began, first = time.monotonic(), line.get("TWIN:PHOTONS")
     expose(line)
     line.put("PIEZO:X:SET", 1.0)
-    last, ended = line.get("TWIN:PHOTONS"), time.monotonic()
+    asked, last, ended = time.monotonic(), line.get("TWIN:PHOTONS"), time.monotonic()
     line.put("SHUTTER:OPEN", 0)
     assert last - first == pytest.approx(5e6 * (ended - began), rel=0.1)
     closed = line.get("TWIN:PHOTONS")
-    assert last < closed < last + 5e6 * (time.monotonic() - ended)
+    assert last < closed < last + 5e6 * (time.monotonic() - asked)
     assert line.get("TWIN:PHOTONS") == closed
 
 
