@@ -220,9 +220,12 @@ class MoveTiming:
         return np.asarray(steps_um / self.velocity_um_s + self.settle_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Beamline:
     """A ptychography beamline; simulated, replayed or real, a plan cannot tell.
+
+    It is one object for as long as the session lasts, in every namespace: what depends on the energy is
+    changed in it, by `retune` alone.
 
     Parameters
     ----------
@@ -271,6 +274,16 @@ class Beamline:
         The scan to make where none is asked for.
     start_probe : str, optional
         Uid of the stored probe to start from where none is asked for.
+    monochromator : Axis, optional
+        In eV.
+    zone_plate_z : Axis, optional
+        The zone plate along the beam, in micrometres, positive downstream.
+    threshold : Movable, optional
+        Photon energy in keV from which the detector counts.
+    ring_current : Readable, optional
+        In mA; what `ring_current_suspender` watches.
+    others : sequence of Readable
+        What is read once at the beginning of each run, such as slits and the sample along the beam.
 
     Raises
     ------
@@ -305,6 +318,11 @@ class Beamline:
     calibrations: CalibrationStore | None = None
     trajectory: Trajectory | None = None
     start_probe: str | None = None
+    monochromator: Axis | None = None
+    zone_plate_z: Axis | None = None
+    threshold: Movable[float] | None = None
+    ring_current: Readable[float] | None = None
+    others: Sequence[Readable[Any]] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.photons_per_second < inf:
@@ -316,6 +334,11 @@ class Beamline:
     def __repr__(self) -> str:
         places = ", ".join(self.places) or "none"
         return f"<Beamline {self.name}, {self.geometry.energy_eV:.0f} eV, places: {places}>"
+
+    def retune(self, geometry: Geometry) -> None:
+        """Take over the geometry of another energy; the probe to start from was of the old one."""
+        self.geometry = geometry
+        self.start_probe = None
 
     def transits_s(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the seconds from the end of each gate of a trajectory to the beginning of the next.

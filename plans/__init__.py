@@ -2,6 +2,7 @@
 
 from ptycho_plugin.plans.adaptive_stop import AdaptiveStop
 from ptycho_plugin.plans.calibration import background_frames, find_beam_centre, probe_calibration
+from ptycho_plugin.plans.energy import change_energy
 from ptycho_plugin.plans.flux_calibration import calibrate_flux
 from ptycho_plugin.plans.fly_scan import ptycho_fly_scan
 from ptycho_plugin.plans.guard import DoseGuard
@@ -25,6 +26,7 @@ __all__ = [
     "StopRule",
     "background_frames",
     "calibrate_flux",
+    "change_energy",
     "dose_series",
     "expose_point",
     "find_beam_centre",

@@ -13,6 +13,7 @@ from ptycho_plugin.devices import Beamline
 from ptycho_plugin.devices.gated_frames import scanner_of
 from ptycho_plugin.ledger.rigid import Position
 from ptycho_plugin.metadata import ProbeSource, Purpose, ScanMetadata
+from ptycho_plugin.plans.energy import check_energy
 from ptycho_plugin.plans.parking import park
 from ptycho_plugin.plans.stubs import close_shutter, record
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
@@ -39,7 +40,8 @@ def acquire(
 
     def measure() -> MsgGenerator[str | None]:
         yield from bps.mv(beamline.detector.exposure_time, exposure_s)
-        yield from record([beamline.coarse.y, beamline.coarse.x, beamline.attenuator], SETUP_STREAM)
+        standing = [beamline.coarse.y, beamline.coarse.x, beamline.attenuator, *beamline.others]
+        yield from record(standing, SETUP_STREAM)
         return (yield from exposures)
 
     @bpp.stage_decorator([beamline.shutter, beamline.detector, beamline.encoder, beamline.flux])
@@ -75,7 +77,14 @@ def scan_metadata(
     options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
     background_run: str | None = None,
 ) -> MsgGenerator[ScanMetadata]:
-    """Return what a run says about itself, read from the beamline as it stands."""
+    """Return what a run says about itself, read from the beamline as it stands.
+
+    Raises
+    ------
+    PreflightRefusal
+        If the monochromator is at another energy than the beamline's geometry.
+    """
+    yield from check_energy(beamline)
     detector = beamline.detector
     row = yield from bps.rd(detector.beam_centre_row, default_value=beamline.beam_centre_px[0])
     column = yield from bps.rd(detector.beam_centre_column, default_value=beamline.beam_centre_px[1])

@@ -25,6 +25,7 @@ PositionMicrometres = Annotated[
     tuple[Number, Number],
     Field(description="Stage position (row, column).", json_schema_extra={"units": "um"}),
 ]
+Energy = Annotated[Number, Field(gt=0, description="Photon energy.", json_schema_extra={"units": "eV"})]
 TurnDegrees = Annotated[
     Number,
     Field(

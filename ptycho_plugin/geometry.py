@@ -160,6 +160,10 @@ class Geometry(CheckedModel):
         """Return the same geometry with the sample some metres behind a focus, seen magnified."""
         return Geometry(**{**self.model_dump(), "focus_to_sample": focus_to_sample})
 
+    def at_energy(self, energy_eV: float) -> Geometry:
+        """Return the same geometry at another photon energy."""
+        return Geometry(**{**self.model_dump(), "energy_eV": energy_eV})
+
     def with_frame_side(self, frame_side: int) -> Geometry:
         """Return the same geometry for another crop."""
         return self.model_copy(update={"frame_side": frame_side})

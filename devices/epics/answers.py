@@ -18,7 +18,7 @@ ANSWER_S = 5.0
 """For a device to do what takes no time of its own."""
 
 
-def connect(*devices: Device, timeout_s: float = CONNECT_S) -> None:
+def connect(*devices: Device | EpicsSignalBase, timeout_s: float = CONNECT_S) -> None:
     """Wait until devices are connected, but for what they look up only when it is asked for.
 
     Raises
@@ -37,7 +37,7 @@ def connect(*devices: Device, timeout_s: float = CONNECT_S) -> None:
             ) from None
 
 
-def missing(device: Device) -> list[str]:
+def missing(device: Device | EpicsSignalBase) -> list[str]:
     """Return the process variables of a device that are not connected."""
     signals = (walk.item for walk in device.walk_signals(include_lazy=False))
     return [

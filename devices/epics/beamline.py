@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ophyd import EpicsSignalRO
+
 from ptycho_plugin.beamline_file import BeamlineFile, read_beamline_file, schema
 from ptycho_plugin.devices.beamline import Beamline, DetectorLimits, MoveTiming
 from ptycho_plugin.devices.epics.answers import connect
 from ptycho_plugin.devices.epics.attenuator import EpicsAttenuator
-from ptycho_plugin.devices.epics.axes import Axis, axis
+from ptycho_plugin.devices.epics.axes import Axis, MotorAxis, axis
 from ptycho_plugin.devices.epics.counters import EpicsEncoder, EpicsFluxMonitor
 from ptycho_plugin.devices.epics.frames import EpicsPilatus
 from ptycho_plugin.devices.epics.scanner import EpicsScanner
@@ -69,9 +71,11 @@ def epics_beamline(
     shutter = EpicsShutter(prefix, said.shutter, name="shutter", exposures=detector)
     attenuator = EpicsAttenuator(prefix, said.attenuator, name="attenuator")
     scanner = None if said.trajectory is None else EpicsScanner(prefix + said.trajectory, name="scanner")
-    for one in (stage.y, stage.x, coarse.y, coarse.x):
+    motors = {name: MotorAxis(prefix, one, "um", name=name) for name, one in said.optics.motors.items()}
+    source = EpicsSource(prefix, said.source)
+    for one in (stage.y, stage.x, coarse.y, coarse.x, *motors.values(), *source.axes):
         one.connect()
-    connect(detector, encoder, flux, shutter, attenuator, *([scanner] if scanner else []))
+    connect(detector, encoder, flux, shutter, attenuator, *([scanner] if scanner else []), *source.signals)
     return Beamline(
         name=said.name,
         stage=stage,
@@ -99,7 +103,46 @@ def epics_beamline(
         detection=said.detection,
         places=said.places,
         calibrations=calibrations,
+        monochromator=source.monochromator,
+        zone_plate_z=motors.get("zone_plate_z"),
+        threshold=detector.threshold_keV,
+        ring_current=source.ring_current,
+        others=(*motors.values(), *source.axes, *source.signals),
     )
+
+
+class EpicsSource:
+    """What a beamline file names of the source: the monochromator in eV, the ring's current in mA.
+
+    Parameters
+    ----------
+    prefix : str
+        Of the beamline.
+    said : Source
+        As the beamline file has it.
+    """
+
+    def __init__(self, prefix: str, said: schema.Source) -> None:
+        self.monochromator = (
+            None
+            if said.monochromator is None
+            else MotorAxis(prefix, said.monochromator, "eV", name="monochromator")
+        )
+        self.ring_current = (
+            None
+            if said.ring_current is None
+            else EpicsSignalRO(prefix + said.ring_current, name="ring_current", auto_monitor=True)
+        )
+
+    @property
+    def axes(self) -> list[MotorAxis]:
+        """The monochromator, if there is one."""
+        return [] if self.monochromator is None else [self.monochromator]
+
+    @property
+    def signals(self) -> list[EpicsSignalRO]:
+        """The ring's current, if it is known."""
+        return [] if self.ring_current is None else [self.ring_current]
 
 
 def _stage(prefix: str, said: schema.Stage, name: str) -> EpicsStage:

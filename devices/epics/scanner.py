@@ -12,7 +12,7 @@ from ophyd import Component, Device, EpicsSignal, EpicsSignalRO
 from ophyd.status import Status
 
 from ptycho_plugin.devices.beamline import Captured, GatedPoints
-from ptycho_plugin.errors import InputError
+from ptycho_plugin.errors import DeviceError, InputError
 
 LOADED, ARMED, RUNNING, DONE, ABORTED, FAULT = "Loaded", "Armed", "Running", "Done", "Aborted", "Fault"
 LATE_S = 10.0
@@ -119,6 +119,7 @@ class EpicsScanner(Device):
 
     async def stop(self, success: bool = True) -> None:  # noqa: ARG002
         """End the trajectory before its next gate, and wait until it has."""
+        _check_there(self.abort)
         await asyncio.to_thread(self.abort.put, 1, wait=True, timeout=self._gate_s + LATE_S)
 
     def _run(self) -> None:
@@ -128,8 +129,7 @@ class EpicsScanner(Device):
         ended = Event()
         self.start.put(1, wait=False, callback=lambda **_: ended.set())
         while not ended.wait(LOOK_S):
-            if not self.start.connected:
-                raise RuntimeError(f"{self.start.pvname} was lost while the trajectory ran: look at its IOC")
+            _check_there(self.start)
         self._check(DONE, ABORTED)
 
     def _obey(self, command: EpicsSignal, state: str, timeout_s: float) -> None:
@@ -140,7 +140,7 @@ class EpicsScanner(Device):
         """Raise what the sequencer says, where it has come to another state."""
         now = _now(self.state)
         if now not in states:
-            raise RuntimeError(f"{self.prefix.rstrip(':')} is in state {now}: {_now(self.message)}")
+            raise DeviceError(f"{self.prefix.rstrip(':')} is in state {now}: {_now(self.message)}")
 
     def _when_done(self, action: Callable[[], None]) -> Status:
         """Return the status of something that is done in a thread of its own."""
@@ -160,4 +160,11 @@ class EpicsScanner(Device):
 
 def _now(signal: EpicsSignalRO) -> Any:
     """Return a signal's value, asked for: a monitor may be late."""
+    _check_there(signal)
     return signal.get(use_monitor=False)
+
+
+def _check_there(signal: EpicsSignalRO) -> None:
+    """Raise `DeviceError` at once where a process variable has gone."""
+    if not signal.connected:
+        raise DeviceError(f"{signal.pvname} does not answer any more: see that its IOC runs")

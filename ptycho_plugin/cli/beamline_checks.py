@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
 from threading import Condition
-from types import ModuleType
 from typing import Any
 
-from ptycho_plugin.beamline_file import BeamlineFile, Motor, Piezo, ProcessVariable
-from ptycho_plugin.cli.checks import Finding, State
+from ptycho_plugin.beamline_file import Motor, Piezo, ProcessVariable, read_beamline_file
+from ptycho_plugin.cli.checks import Check, Finding, State
 from ptycho_plugin.errors import InputError
-
-NOT_CONNECTED = "not connected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,54 +25,56 @@ class Answer:
     ----------
     connected, readable, writable : bool
         Readable is one that has said its value.
-    units : str, optional
-        Where it says them.
-    value : object, optional
+    value : object
         What it said first.
+    units : str
     """
 
     connected: bool = False
     readable: bool = False
     writable: bool = False
-    units: str | None = None
     value: Any = None
+    units: str = ""
 
 
-def examine_beamline(said: BeamlineFile, timeout_s: float) -> dict[str, Finding]:
-    """Ask every process variable of a beamline file at the same time, and return a finding for each entry.
+def beamline_checks(path: Path, patience_s: float) -> list[tuple[str, Check]]:
+    """Return a check of each entry of a beamline file, whose process variables have been asked.
 
     Parameters
     ----------
-    said : BeamlineFile
-    timeout_s : float
-        For all of them together.
+    path : Path
+    patience_s : float
+        In which all of them must answer, in seconds.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used, or pyepics is not installed.
+    """
+    said = read_beamline_file(path)
+    variables, axes = said.process_variables(), said.axes
+    answers = ask((one.pv for one in variables), patience_s)
+    silence = f"did not answer within {patience_s:g} s (searched {searched()})"
+    return [
+        (entry, partial(judge, list(ones), answers, axes.get(entry), said.prefix, silence))
+        for entry, ones in groupby(variables, key=lambda one: one.entry)
+    ]
+
+
+def ask(names: Iterable[str], patience_s: float) -> dict[str, Answer]:
+    """Return what process variables answer, all asked at once, until each has or a time is over.
 
     Raises
     ------
     InputError
         If pyepics is not installed.
     """
-    variables = said.process_variables()
-    answers = ask((variable.pv for variable in variables), timeout_s)
-    entries: dict[str, list[ProcessVariable]] = defaultdict(list)
-    for variable in variables:
-        entries[variable.entry].append(variable)
-    axes = said.axes
-    return {
-        entry: _finding(named, answers, _limits(axes.get(entry), said.prefix, answers))
-        for entry, named in entries.items()
-    }
-
-
-def ask(names: Iterable[str], timeout_s: float) -> dict[str, Answer]:
-    """Return what process variables answer until all have, or a time is over.
-
-    Raises
-    ------
-    InputError
-        If pyepics is not installed.
-    """
-    epics = _pyepics()
+    try:
+        import epics
+    except ImportError:
+        raise InputError(
+            "a beamline cannot be asked without pyepics: install it by pip install 'ptycho-plugin[epics]'"
+        ) from None
     told: dict[str, Mapping[str, Any]] = {}
     news = Condition()
 
@@ -82,7 +85,7 @@ def ask(names: Iterable[str], timeout_s: float) -> dict[str, Answer]:
 
     pvs = [epics.PV(name, form="ctrl", auto_monitor=True, callback=hear) for name in dict.fromkeys(names)]
     with news:
-        news.wait_for(lambda: len(told) == len(pvs), timeout_s)
+        news.wait_for(lambda: len(told) == len(pvs), patience_s)
     try:
         return {pv.pvname: _answer(pv, told.get(pv.pvname)) for pv in pvs}
     finally:
@@ -90,81 +93,89 @@ def ask(names: Iterable[str], timeout_s: float) -> dict[str, Answer]:
             pv.disconnect()
 
 
-def _pyepics() -> ModuleType:
-    try:
-        import epics
-    except ImportError:
-        raise InputError(
-            "process variables are asked through pyepics, which is not installed: "
-            "install ptycho-plugin with its extra 'epics'"
-        ) from None
-    module: ModuleType = epics
-    return module
+def judge(
+    variables: list[ProcessVariable],
+    answers: Mapping[str, Answer],
+    axis: Motor | Piezo | None,
+    prefix: str,
+    silence: str,
+) -> Finding:
+    """Return what was found of one entry.
+
+    Parameters
+    ----------
+    variables : list of ProcessVariable
+    answers : mapping of str to Answer
+        Of all process variables.
+    axis : Motor or Piezo, optional
+        That the entry names.
+    prefix : str
+        Of the beamline.
+    silence : str
+        What is said of those that did not answer.
+    """
+    faults: dict[str, list[str]] = defaultdict(list)
+    for one in variables:
+        for fault in _faults(one, answers[one.pv], silence):
+            faults[fault].append(one.pv)
+    facts = {
+        "pvs": [one.pv for one in variables],
+        "bad": sorted({pv for pvs in faults.values() for pv in pvs}),
+    }
+    if faults:
+        return Finding(
+            State.BAD, "; ".join(f"{fault}: {', '.join(pvs)}" for fault, pvs in faults.items()), facts
+        )
+    number = (
+        f"all {len(variables)} process variables answer"
+        if len(variables) > 1
+        else f"{variables[0].pv} answers"
+    )
+    units = dict.fromkeys(one.units for one in variables if one.units is not None)
+    answer = ", ".join([number, *(f"in {unit}" for unit in units)])
+    if axis is None:
+        return Finding(State.GOOD, answer, facts)
+    low, high = (prefix + name for name in axis.limit_variables)
+    limits = float(answers[low].value), float(answers[high].value)
+    facts |= {"limits": limits}
+    for fault in _limit_faults(limits, axis.limits):
+        return Finding(State.MISSING, f"{fault}: {low}, {high}", facts)
+    return Finding(State.GOOD, f"{answer}, from {limits[0]:g} to {limits[1]:g}", facts)
+
+
+def searched() -> str:
+    """Return where Channel Access looks for process variables."""
+    addresses = os.environ.get("EPICS_CA_ADDR_LIST", "")
+    automatic = os.environ.get("EPICS_CA_AUTO_ADDR_LIST", "YES").upper() != "NO"
+    places = [*([addresses] if addresses else []), *(["every network of this machine"] if automatic else [])]
+    return " and ".join(places) or "nowhere"
 
 
 def _answer(pv: Any, told: Mapping[str, Any] | None) -> Answer:
     if told is None:
         return Answer(connected=bool(pv.connected))
-    return Answer(True, True, bool(told["write_access"]), told["units"], told["value"])
+    return Answer(True, True, bool(told["write_access"]), told["value"], told["units"] or "")
 
 
-def _finding(named: Iterable[ProcessVariable], answers: Mapping[str, Answer], limits: Finding) -> Finding:
-    """Return what was found of one entry: of its variables, and of its limits if it is an axis."""
-    faults: dict[str, list[str]] = defaultdict(list)
-    units = set()
-    said: dict[str, Any] = {}
-    for variable in named:
-        answer = answers[variable.pv]
-        fault = _fault(variable, answer)
-        if fault is not None:
-            faults[fault].append(variable.pv)
-        if variable.units is not None:
-            units.add(variable.units)
-        of_pv = asdict(answer)
-        del of_pv["value"]  # may be a waveform
-        said[variable.pv] = {**of_pv, "fault": fault}
-    sentences = [f"{fault}: {', '.join(pvs)}" for fault, pvs in faults.items()]
-    if limits.state is State.BAD:
-        sentences.append(limits.sentence)
-    facts = {**limits.facts, "process_variables": said}
-    if sentences:
-        return Finding(State.BAD, "; ".join(sentences), facts)
-    number = "1 process variable" if len(said) == 1 else f"{len(said)} process variables"
-    good = [number, *(f"in {unit}" for unit in units), *filter(None, [limits.sentence])]
-    return Finding(State.GOOD, ", ".join(good), facts)
-
-
-def _fault(variable: ProcessVariable, answer: Answer) -> str | None:
-    """Return what is wrong with a process variable, if anything is."""
+def _faults(asked: ProcessVariable, answer: Answer, silence: str) -> Iterator[str]:
+    """Yield what is wrong with a process variable."""
     if not answer.connected:
-        return NOT_CONNECTED
+        yield silence
+        return
     if not answer.readable:
-        return "cannot be read"
-    if variable.writable and not answer.writable:
-        return "cannot be written"
-    units = answer.units or ""
-    if variable.units is not None and units != variable.units:
-        return f"in '{units}', should be in {variable.units}"
-    return None
+        yield "cannot be read, see who may"
+        return
+    if asked.writable and not answer.writable:
+        yield "cannot be written, see that it is the command and not its readback, and who may"
+    if asked.units is not None and answer.units != asked.units:
+        said = f"in {answer.units!r}" if answer.units else "without units"
+        yield f"{said} and must be in {asked.units}, set its EGU or name another"
 
 
-def _limits(axis: Motor | Piezo | None, prefix: str, answers: Mapping[str, Answer]) -> Finding:
-    """Return whether an axis' limits are set and hold those of the file; nothing where nobody knows them."""
-    if axis is None:
-        return Finding(State.GOOD, "")
-    names = [prefix + name for name in axis.limit_variables]
-    if not all(answers[name].readable for name in names):
-        return Finding(State.GOOD, "")
-    low, high = (float(answers[name].value) for name in names)
-    facts = {"limits": [low, high], "own_limits": axis.limits}
-    faults = list(_limit_faults(low, high, axis.limits, " and ".join(names)))
-    if faults:
-        return Finding(State.BAD, "; ".join(faults), facts)
-    return Finding(State.GOOD, f"from {low:g} to {high:g}", facts)
-
-
-def _limit_faults(low: float, high: float, own: tuple[float, float] | None, names: str) -> Iterator[str]:
+def _limit_faults(limits: tuple[float, float], own: tuple[float, float] | None) -> Iterator[str]:
+    """Yield what is missing of an axis' limits."""
+    low, high = limits
     if not low < high:
-        yield f"no limits are set, they are {low:g} and {high:g}: {names}"
+        yield f"the limits are {low:g} and {high:g}, so that nothing keeps the axis, set them"
     elif own is not None and not low <= own[0] < own[1] <= high:
-        yield f"the file's limits {own[0]:g} to {own[1]:g} leave {low:g} to {high:g}: {names}"
+        yield f"the file's limits {own[0]:g} to {own[1]:g} are wider than {low:g} to {high:g}, narrow them"

@@ -26,7 +26,6 @@ from ptycho_plugin.publishing.server import LocalTiledServer
 STARTUP = "ptycho_plugin.queue.startup"
 PERMISSIONS = files("ptycho_plugin.queue") / "user_group_permissions.yaml"
 PATIENCE_S = 120
-END_S = 20
 FIELD = {"kind": "concentric_rings", "height_um": 0.4, "width_um": 0.4}
 RECIPE = {"difference_map_iterations": 2, "maximum_likelihood_iterations": 1, "frames_to_start": 2}
 BUDGET = Budget(dose=1e6, material="PMMA", formula="C5H8O2")
@@ -110,19 +109,23 @@ def redis_program() -> str:
 
 
 @contextmanager
-def process(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[None]:
-    """Run a command until the end of the context; none of its children may outlive it."""
+def process(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[psutil.Popen]:
+    """Run a command until the end of the context; none of the children that it has then may outlive it."""
     with log.open("w") as output:
         running = psutil.Popen(command, stdout=output, stderr=output, env=environment)
         try:
-            yield
+            yield running
         finally:
             family = [running, *running.children(recursive=True)]
             running.terminate()
-            _, left = psutil.wait_procs(family, timeout=END_S)
-            for one in left:
-                one.kill()
-    assert not left, f"{left} outlived {command[0]}"
+            all_end(family)
+
+
+def all_end(family: list[psutil.Process]) -> None:
+    _, left = psutil.wait_procs(family, timeout=PATIENCE_S)
+    for one in left:
+        one.kill()
+    assert not left, f"{left} did not end"
 
 
 @pytest.fixture(scope="module")
@@ -185,17 +188,19 @@ def manager(folder: Path, environment: dict[str, str], redis_address: str) -> It
     start = [programs / "start-re-manager", "--startup-module", STARTUP, "--existing-plans-devices", folder]
     start += ["--user-group-permissions", PERMISSIONS, "--redis-addr", redis_address]
     start += ["--zmq-control-addr", control, "--zmq-info-addr", info, "--zmq-publish-console", "ON"]
-    with process([str(part) for part in start], folder / "manager.log", environment):
+    with process([str(part) for part in start], folder / "manager.log", environment) as running:
         client = Manager(control, info)
         try:
             client.ask("ping")
             client.do("environment_open")
             client.until(lambda: client.ask("status")["worker_environment_state"] == "idle")
             yield client
+            reconstructing = running.children(recursive=True)
             client.do("environment_close")
             client.until(lambda: not client.ask("status")["worker_environment_exists"])
         finally:
             client.close()
+    all_end(reconstructing)  # what a live reconstruction has begun it finishes, while there is a Tiled
 
 
 def test_forms_show_units_and_bounds(manager: Manager) -> None:

@@ -1,27 +1,28 @@
 """What the doctor says of a beamline, from what its process variables answer."""
 
 import json
+import re
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from ptycho_plugin import ioc
 from ptycho_plugin.beamline_file import read_beamline_file
 from ptycho_plugin.cli import beamline_checks, doctor
-from ptycho_plugin.cli.beamline_checks import Answer, examine_beamline
-from ptycho_plugin.cli.checks import Finding, State
+from ptycho_plugin.cli.beamline_checks import Answer, searched
+from ptycho_plugin.cli.checks import Finding, State, examine
+from ptycho_plugin.ioc.beamline_file import PUBLISHED
 
-FILE = Path(ioc.__file__).with_name("beamline.toml")
-SAID = read_beamline_file(FILE)
+SAID = read_beamline_file(PUBLISHED)
 COARSE_Y = "PTYCHO:COARSE:Y"
 
 
 @pytest.fixture
 def answers(monkeypatch):
     """What all process variables of the file answer: what they should."""
-    answers = {one.pv: Answer(True, True, one.writable, one.units, 1.0) for one in SAID.process_variables()}
+    answers = {
+        one.pv: Answer(True, True, one.writable, 1.0, one.units or "") for one in SAID.process_variables()
+    }
     for axis in SAID.axes.values():
         low, high = (SAID.prefix + name for name in axis.limit_variables)
         answers[low], answers[high] = replace(answers[low], value=-50.0), replace(answers[high], value=50.0)
@@ -34,66 +35,78 @@ GOOD = Finding(State.GOOD, "runs on cpu", {"device": "cpu"})
 
 
 def test_a_good_beamline_has_one_line_for_each_entry(answers, ptycho):
-    found = examine_beamline(SAID, 1.0)
+    found = examine(beamline_checks.beamline_checks(PUBLISHED, 1.0))
     assert {finding.state for finding in found.values()} == {State.GOOD}
-    assert found["stage.y"].sentence == "5 process variables, in um, from -50 to 50"
-    assert found["shutter.command"].sentence == "1 process variable"
-    status, stdout, _ = ptycho("doctor", "--beamline", str(FILE))
+    assert found["stage.y"].sentence == "all 5 process variables answer, in um, from -50 to 50"
+    assert found["shutter.command"].sentence == "PTYCHO:SHUTTER:OPEN answers"
+    status, stdout, _ = ptycho("doctor", "--beamline", PUBLISHED)
     assert status == 0
     assert all(stdout.count(f"│ {entry} ") == 1 for entry in found)
-    assert stdout.splitlines()[-1] == f"All {len(answers)} process variables are as the file says."
+    assert stdout.splitlines()[-1].endswith("Every process variable of the beamline answers.")
 
 
 @pytest.mark.parametrize(
-    ("pv", "answer", "entry", "sentence"),
+    ("pv", "answer", "entry", "said"),
     [
-        ("PTYCHO:ENC:Y", Answer(), "encoder.y", "not connected: PTYCHO:ENC:Y"),
-        ("PTYCHO:ENC:Y", Answer(connected=True), "encoder.y", "cannot be read: PTYCHO:ENC:Y"),
-        ("PTYCHO:AMP:GAIN", Answer(True, True), "flux.gain", "cannot be written: PTYCHO:AMP:GAIN"),
         (
-            f"{COARSE_Y}.VAL",
-            Answer(True, True, True, "mm", 0.0),
-            "coarse.y",
-            f"in 'mm', should be in um: {COARSE_Y}.VAL",
+            "PTYCHO:ENC:Y",
+            Answer(),
+            "encoder.y",
+            r"did not answer within 2 s \(searched 10.0.0.7.*\): PTYCHO:ENC:Y",
         ),
-        ("PTYCHO:ENC:X", Answer(True, True), "encoder.x", "in '', should be in um: PTYCHO:ENC:X"),
+        ("PTYCHO:ENC:Y", Answer(connected=True), "encoder.y", "cannot be read, see who may: PTYCHO:ENC:Y"),
+        ("PTYCHO:AMP:GAIN", Answer(True, True), "flux.gain", "cannot be written, see that it is the command"),
+        (f"{COARSE_Y}.VAL", Answer(True, True, True, 0.0, "mm"), "coarse.y", "in 'mm' and must be in um"),
+        ("PTYCHO:ENC:X", Answer(True, True), "encoder.x", "without units and must be in um"),
     ],
 )
-def test_each_bad_process_variable_is_named(answers, ptycho, pv, answer, entry, sentence):
+def test_each_bad_process_variable_is_named(answers, ptycho, monkeypatch, pv, answer, entry, said):
+    monkeypatch.setenv("EPICS_CA_ADDR_LIST", "10.0.0.7")
     answers[pv] = answer
-    status, stdout, _ = ptycho("doctor", "--beamline", str(FILE), "--json")
-    said = json.loads(stdout)
+    status, stdout, _ = ptycho("doctor", "--beamline", PUBLISHED, "--patience", 2, "--json")
+    told = json.loads(stdout)
     assert status == 1
-    assert (said["can_reconstruct"], said["beamline_is_good"]) == (True, False)
-    assert {name for name, one in said["beamline"].items() if one["state"] != "good"} == {entry}
-    assert said["beamline"][entry]["sentence"] == sentence
-    variables = said["beamline"][entry]["facts"]["process_variables"]
-    assert [name for name, one in variables.items() if one["fault"] is not None] == [pv]
+    assert (told["can_reconstruct"], told["can_scan"]) == (True, False)
+    assert {name for name, one in told["beamline"].items() if one["state"] != "good"} == {entry}
+    assert re.match(said, told["beamline"][entry]["sentence"])
+    assert told["beamline"][entry]["facts"]["bad"] == [pv]
+
+
+def test_those_with_the_same_fault_are_named_together(answers):
+    for one in SAID.process_variables():
+        if one.entry == "stage.y":
+            answers[one.pv] = Answer()
+    found = examine(beamline_checks.beamline_checks(PUBLISHED, 2.0))["stage.y"]
+    assert found.sentence.count("did not answer") == 1
+    assert found.facts["bad"] == sorted(found.facts["pvs"])
+    assert all(pv in found.sentence for pv in found.facts["pvs"])
 
 
 @pytest.mark.parametrize(
-    ("own", "low", "high", "sentence"),
+    ("entry", "low", "high"),
     [
-        (None, 0.0, 0.0, "no limits are set, they are 0 and 0"),
-        ((-60.0, 10.0), -50.0, 50.0, "the file's limits -60 to 10 leave -50 to 50"),
+        ("coarse.y", f"{COARSE_Y}.LLM", f"{COARSE_Y}.HLM"),
+        ("stage.x", "PTYCHO:PIEZO:X:LOW", "PTYCHO:PIEZO:X:HIGH"),
     ],
 )
-def test_limits_are_set_and_hold_those_of_the_file(answers, own, low, high, sentence):
-    names = f"{COARSE_Y}.LLM", f"{COARSE_Y}.HLM"
-    for name, value in zip(names, (low, high), strict=True):
-        answers[name] = replace(answers[name], value=value)
-    axis = SAID.coarse.y.model_copy(update={"limits": own})
-    said = SAID.model_copy(update={"coarse": SAID.coarse.model_copy(update={"y": axis})})
-    found = examine_beamline(said, 1.0)
-    assert found["coarse.y"].state is State.BAD
-    assert found["coarse.y"].sentence == f"{sentence}: {names[0]} and {names[1]}"
-    assert [entry for entry, finding in found.items() if finding.state is State.BAD] == ["coarse.y"]
+def test_limits_that_are_not_set_or_too_wide_are_told(answers, monkeypatch, entry, low, high):
+    axis = SAID.axes[entry]
+    own = {entry: axis.model_copy(update={"limits": (-60.0, 10.0)})}
+    ones = [one for one in SAID.process_variables() if one.entry == entry]
+    found = beamline_checks.judge(ones, answers, own[entry], SAID.prefix, "")
+    said = f"the file's limits -60 to 10 are wider than -50 to 50, narrow them: {low}, {high}"
+    assert (found.state, found.sentence) == (State.MISSING, said)
+    for name in (low, high):
+        answers[name] = replace(answers[name], value=0.0)
+    found = beamline_checks.judge(ones, answers, axis, SAID.prefix, "")
+    said = f"the limits are 0 and 0, so that nothing keeps the axis, set them: {low}, {high}"
+    assert (found.state, found.sentence) == (State.MISSING, said)
 
 
 def test_a_wrong_file_is_told_as_it_is(ptycho, tmp_path):
     wrong = tmp_path / "beamline.toml"
-    wrong.write_text(FILE.read_text().replace('gain = "AMP:GAIN"', 'gian = "AMP:GAIN"'))
-    status, stdout, stderr = ptycho("doctor", "--beamline", str(wrong))
+    wrong.write_text(PUBLISHED.read_text().replace('gain = "AMP:GAIN"', 'gian = "AMP:GAIN"'))
+    status, stdout, stderr = ptycho("doctor", "--beamline", wrong)
     assert (status, stdout) == (2, "")
     assert "flux.gian is not known: did you mean 'gain'?" in stderr
     assert len(stderr.splitlines()) == 1
@@ -101,6 +114,16 @@ def test_a_wrong_file_is_told_as_it_is(ptycho, tmp_path):
 
 def test_without_pyepics_it_says_what_to_install(ptycho, monkeypatch):
     monkeypatch.setitem(sys.modules, "epics", None)
-    status, _, stderr = ptycho("doctor", "--beamline", str(FILE))
+    status, _, stderr = ptycho("doctor", "--beamline", PUBLISHED)
     assert status == 2
-    assert "extra 'epics'" in stderr
+    assert "pip install 'ptycho-plugin[epics]'" in stderr
+
+
+def test_where_channel_access_looks(monkeypatch):
+    monkeypatch.delenv("EPICS_CA_ADDR_LIST", raising=False)
+    monkeypatch.delenv("EPICS_CA_AUTO_ADDR_LIST", raising=False)
+    assert searched() == "every network of this machine"
+    monkeypatch.setenv("EPICS_CA_AUTO_ADDR_LIST", "NO")
+    assert searched() == "nowhere"
+    monkeypatch.setenv("EPICS_CA_ADDR_LIST", "10.0.0.7")
+    assert searched() == "10.0.0.7"
