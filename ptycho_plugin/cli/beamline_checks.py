@@ -118,7 +118,7 @@ def judge(
     for one in variables:
         for fault in _faults(one, answers[one.pv], silence):
             faults[fault].append(one.pv)
-    facts = {
+    facts: dict[str, Any] = {
         "pvs": [one.pv for one in variables],
         "bad": sorted({pv for pvs in faults.values() for pv in pvs}),
     }

@@ -65,6 +65,7 @@ def queued_plans(session: Session) -> dict[str, Plan]:
         plans.find_beam_centre,
         plans.background_frames,
         plans.calibrate_flux,
+        plans.change_energy,
         plans.probe_calibration,
     )
     offered = (*map(at_beamline, calibrations), stxm_map, ptycho_scan, dose_series)
