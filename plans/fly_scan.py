@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from bluesky.utils import MsgGenerator
 
 from ptycho_plugin.plans.arguments import (
+    BackgroundRun,
     BeamlineArgument,
     ExposureSeconds,
+    Metadata,
     PositionMicrometres,
+    ProbeName,
     checked,
 )
 from ptycho_plugin.plans.continuation import Again
@@ -28,13 +28,13 @@ def ptycho_fly_scan(
     trajectory: Trajectory | None = None,
     centre_um: PositionMicrometres = (0.0, 0.0),
     exposure_s: ExposureSeconds = 0.2,
-    probe: str | None = None,
+    probe: ProbeName | None = None,
     options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
     sample: Sample | None = None,
-    background_run: str | None = None,
+    background_run: BackgroundRun | None = None,
     guard: DoseGuard | None = None,
     again: Again = False,
-    md: Mapping[str, Any] | None = None,
+    md: Metadata | None = None,
 ) -> MsgGenerator[str]:
     """Scan the sample as `ptycho_scan` does, but in one go: hardware moves the stage and triggers the camera.
 

@@ -118,29 +118,19 @@ def judge(
     for one in variables:
         for fault in _faults(one, answers[one.pv], silence):
             faults[fault].append(one.pv)
-    facts: dict[str, Any] = {
-        "pvs": [one.pv for one in variables],
-        "bad": sorted({pv for pvs in faults.values() for pv in pvs}),
-    }
+    bad = {pv for pvs in faults.values() for pv in pvs}
+    facts = {"pvs": [one.pv for one in variables], "bad": sorted(bad)}
     if faults:
-        return Finding(
-            State.BAD, "; ".join(f"{fault}: {', '.join(pvs)}" for fault, pvs in faults.items()), facts
-        )
-    number = (
-        f"all {len(variables)} process variables answer"
-        if len(variables) > 1
-        else f"{variables[0].pv} answers"
-    )
-    units = dict.fromkeys(one.units for one in variables if one.units is not None)
-    answer = ", ".join([number, *(f"in {unit}" for unit in units)])
+        said = [f"{fault}: {', '.join(pvs)}" for fault, pvs in faults.items()]
+        return Finding(State.BAD, "; ".join(said), facts)
+    answer = _that_answer(variables)
     if axis is None:
         return Finding(State.GOOD, answer, facts)
-    low, high = (prefix + name for name in axis.limit_variables)
-    limits = float(answers[low].value), float(answers[high].value)
-    facts |= {"limits": limits}
-    for fault in _limit_faults(limits, axis.limits):
-        return Finding(State.MISSING, f"{fault}: {low}, {high}", facts)
-    return Finding(State.GOOD, f"{answer}, from {limits[0]:g} to {limits[1]:g}", facts)
+    names = [prefix + name for name in axis.limit_variables]
+    low, high = (float(answers[name].value) for name in names)
+    if fault_of_limits := _limit_fault(low, high, axis.limits):
+        return Finding(State.MISSING, f"{fault_of_limits}: {', '.join(names)}", facts)
+    return Finding(State.GOOD, f"{answer}, from {low:g} to {high:g}", facts)
 
 
 def searched() -> str:
@@ -172,10 +162,18 @@ def _faults(asked: ProcessVariable, answer: Answer, silence: str) -> Iterator[st
         yield f"{said} and must be in {asked.units}, set its EGU or name another"
 
 
-def _limit_faults(limits: tuple[float, float], own: tuple[float, float] | None) -> Iterator[str]:
-    """Yield what is missing of an axis' limits."""
-    low, high = limits
+def _limit_fault(low: float, high: float, own: tuple[float, float] | None) -> str | None:
+    """Return what is missing of an axis' limits, besides which a beamline file may have its own."""
     if not low < high:
-        yield f"the limits are {low:g} and {high:g}, so that nothing keeps the axis, set them"
-    elif own is not None and not low <= own[0] < own[1] <= high:
-        yield f"the file's limits {own[0]:g} to {own[1]:g} are wider than {low:g} to {high:g}, narrow them"
+        return f"the limits are {low:g} and {high:g}, so that nothing keeps the axis, set them"
+    if own is not None and not low <= own[0] < own[1] <= high:
+        return f"the file's limits {own[0]:g} to {own[1]:g} are wider than {low:g} to {high:g}, narrow them"
+    return None
+
+
+def _that_answer(variables: list[ProcessVariable]) -> str:
+    """Return how many process variables answer, and in which unit."""
+    units = dict.fromkeys(one.units for one in variables if one.units is not None)
+    number = len(variables)
+    answer = f"{variables[0].pv} answers" if number == 1 else f"all {number} process variables answer"
+    return ", ".join([answer, *(f"in {unit}" for unit in units)])

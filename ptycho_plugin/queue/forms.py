@@ -13,6 +13,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
 
+from ptycho_plugin.errors import InputError
+
 Schema = Mapping[str, Any]
 Form = dict[str, Any]
 """As ``bluesky_queueserver.parameter_annotation_decorator`` takes it of a parameter."""
@@ -105,7 +107,9 @@ def _text(schema: Schema, variants: list[Schema]) -> str:
 def _summary(schema: Schema, variants: list[Schema]) -> str:
     """Return the first paragraph of the description, which may be that of a part."""
     parts = [schema, *schema.get("anyOf", ()), *variants]
-    described: str = next(part["description"] for part in parts if "description" in part)
+    described: str | None = next((part["description"] for part in parts if "description" in part), None)
+    if described is None:
+        raise InputError(f"an argument has no description to show: give {schema} one in plans/arguments.py")
     return " ".join(described.partition("\n\n")[0].split())
 
 

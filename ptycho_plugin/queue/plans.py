@@ -36,20 +36,25 @@ def queued_plans(session: Session) -> dict[str, Plan]:
     def at_beamline(house_plan: Plan) -> Plan:
         return queued(house_plan)(lambda **said: house_plan(beamline, **said))
 
-    @queued(plans.ptycho_scan)
-    def ptycho_scan(
-        *,
-        sample: SampleArgument,
-        area: AreaName,
-        region: RegionName,
-        repeat: RepeatNumber = 1,
-        probe: ProbeName | None = None,
-        **said: Any,
-    ) -> MsgGenerator[str]:
-        place = ledger.samples.region(_name(sample), area, region)
-        guard = DoseGuard(beamline, ledger, place, probe=probe, repeat=repeat)
-        scan = plans.ptycho_scan(beamline, sample=_known(sample), guard=guard, probe=probe, **said)
-        return _after(go_to_region(beamline, ledger.samples.stage_position(place)), scan)
+    def of_region(house_plan: Plan) -> Plan:
+        """Return a scan of a region that is gone to first, and guarded."""
+
+        @queued(house_plan)
+        def scan(
+            *,
+            sample: SampleArgument,
+            area: AreaName,
+            region: RegionName,
+            repeat: RepeatNumber = 1,
+            probe: ProbeName | None = None,
+            **said: Any,
+        ) -> MsgGenerator[str]:
+            place = ledger.samples.region(_name(sample), area, region)
+            guard = DoseGuard(beamline, ledger, place, probe=probe, repeat=repeat)
+            exposures = house_plan(beamline, sample=_known(sample), guard=guard, probe=probe, **said)
+            return _after(go_to_region(beamline, ledger.samples.stage_position(place)), exposures)
+
+        return scan
 
     @queued(plans.dose_series)
     def dose_series(*, stop_rule: StopCriteria | None = None, **said: Any) -> MsgGenerator[str]:
@@ -61,14 +66,15 @@ def queued_plans(session: Session) -> dict[str, Plan]:
         guard = DoseGuard(beamline, ledger, _name(sample), kind="alignment")
         return plans.stxm_map(beamline, sample=_known(sample), guard=guard, **said)
 
-    calibrations: tuple[Plan, ...] = (
+    of_beamline: tuple[Plan, ...] = (
         plans.find_beam_centre,
         plans.background_frames,
         plans.calibrate_flux,
-        plans.change_energy,
         plans.probe_calibration,
+        plans.change_energy,
     )
-    offered = (*map(at_beamline, calibrations), stxm_map, ptycho_scan, dose_series)
+    scans = (plans.ptycho_scan, plans.ptycho_fly_scan)
+    offered = (*map(at_beamline, of_beamline), *map(of_region, scans), stxm_map, dose_series)
     return {each.__name__: each for each in offered}
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Self
 
@@ -86,7 +85,6 @@ class Session:
 def _beamline(name: str, frames: Path, calibrations: CalibrationStore) -> Beamline:
     if name == SIMULATED:
         return simulated_beamline(frames, calibrations=calibrations)
-    beamline: Beamline = import_module("ptycho_plugin.devices.epics").epics_beamline(
-        name, frames, calibrations=calibrations
-    )
-    return beamline
+    from ptycho_plugin.devices.epics import epics_beamline
+
+    return epics_beamline(name, frames, calibrations=calibrations)

@@ -318,6 +318,7 @@ def test_no_device_is_offered_and_no_key_is_logged(
     assert manager.ask("devices_allowed", user_group="staff")["devices_allowed"] == {}
     assert sorted(manager.ask("plans_allowed", user_group="primary")["plans_allowed"]) == [
         "dose_series",
+        "ptycho_fly_scan",
         "ptycho_scan",
         "stxm_map",
     ]

@@ -96,11 +96,8 @@ def test_the_queue_server_knows_them_and_every_argument_says_what_it_is(plans: d
         for argument in plan["parameters"]:
             assert argument["name"] not in ("beamline", "ledger", "guard")
             assert {"description", "annotation"} <= set(argument), name
-        needed = {
-            one["name"]: 6300.0 if one["name"] == "energy_eV" else "film"
-            for one in plan["parameters"]
-            if "default" not in one
-        }
+        required = [one["name"] for one in plan["parameters"] if "default" not in one]
+        needed = {argument: 6400.0 if argument == "energy_eV" else "film" for argument in required}
         item = {"name": name, "kwargs": needed}
         assert validate_plan(item, allowed_plans=described, allowed_devices={}) == (True, "")
 
