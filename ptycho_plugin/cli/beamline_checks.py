@@ -175,5 +175,5 @@ def _that_answer(variables: list[ProcessVariable]) -> str:
     """Return how many process variables answer, and in which unit."""
     units = dict.fromkeys(one.units for one in variables if one.units is not None)
     number = len(variables)
-    answer = f"{variables[0].pv} answers" if number == 1 else f"all {number} process variables answer"
+    answer = f"{variables[0].pv} answers" if number == 1 else f"{number} process variables answer"
     return ", ".join([answer, *(f"in {unit}" for unit in units)])

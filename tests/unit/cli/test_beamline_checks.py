@@ -37,7 +37,7 @@ GOOD = Finding(State.GOOD, "runs on cpu", {"device": "cpu"})
 def test_a_good_beamline_has_one_line_for_each_entry(answers, ptycho):
     found = examine(beamline_checks.beamline_checks(PUBLISHED, 1.0))
     assert {finding.state for finding in found.values()} == {State.GOOD}
-    assert found["stage.y"].sentence == "all 5 process variables answer, in um, from -50 to 50"
+    assert found["stage.y"].sentence == "5 process variables answer, in um, from -50 to 50"
     assert found["shutter.command"].sentence == "PTYCHO:SHUTTER:OPEN answers"
     status, stdout, _ = ptycho("doctor", "--beamline", PUBLISHED)
     assert status == 0
