@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,10 +18,14 @@ from ptycho_plugin.trajectory import ConcentricRings, Trajectory
 from ptycho_plugin.view.bars import ReconstructionBar, ScanBar, progress_bars
 
 if TYPE_CHECKING:
+    from ptycho_plugin.devices import Beamline
     from ptycho_plugin.live.outcome import LiveOutcome
+    from ptycho_plugin.publishing.calibrations import CalibrationStore
     from ptycho_plugin.publishing.client import PtychoReconstruction
     from ptycho_plugin.publishing.server import LocalTiledServer
     from ptycho_plugin.simulation.score import Score
+
+    MakeBeamline = Callable[[Path, CalibrationStore], AbstractContextManager[Beamline]]
 
 FRAMES, TILED, SPOOL = "frames", "tiled", "spool"
 PICTURE = "phase_map.png"
@@ -28,19 +35,42 @@ def run_demo(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for frames, Tiled's storage and the picture.")
     ] = Path("demo-output"),
+    epics: Annotated[
+        bool, typer.Option("--epics", help="Over Channel Access, with a simulated beamline of its own.")
+    ] = False,
 ) -> None:
     """Scan, reconstruct live and publish, on simulated devices and an embedded Tiled server.
 
     Example: ptycho demo -o demo-output
     """
-    print(json.dumps(demonstrate(output)))
+    print(json.dumps(demonstrate(output, make_beamline=over_channel_access if epics else in_process)))
+
+
+@contextmanager
+def in_process(frames: Path, calibrations: CalibrationStore) -> Iterator[Beamline]:
+    """Give a simulated beamline of this process."""
+    from ptycho_plugin.devices import simulated_beamline
+
+    yield simulated_beamline(frames, calibrations=calibrations)
+
+
+@contextmanager
+def over_channel_access(frames: Path, calibrations: CalibrationStore) -> Iterator[Beamline]:
+    """Give one of process variables, which another process serves."""
+    from ptycho_plugin.ioc import IocProcess
+
+    with IocProcess(directory=frames) as ioc:
+        os.environ.update(ioc.environment)  # before ophyd is imported, as a RunEngine does that is made
+        from ptycho_plugin.devices.epics import epics_beamline
+
+        yield epics_beamline(ioc.beamline_file, frames, calibrations=calibrations)
 
 
 def demonstrate(
     output: Path,
     trajectory: Trajectory = ConcentricRings(),  # noqa: B008  frozen
     options: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008  frozen
-    time_factor: float = 1.0,
+    make_beamline: MakeBeamline = in_process,
 ) -> dict[str, Any]:
     """Run the whole path on simulated devices and return its figures.
 
@@ -50,8 +80,8 @@ def demonstrate(
         Folder for frames, Tiled's storage, the spool and the picture.
     trajectory : Trajectory
     options : ReconstructionOptions
-    time_factor : float
-        Duration of a simulated second in seconds.
+    make_beamline : callable
+        Gives, as a context manager, a beamline that writes its frames to a folder.
 
     Raises
     ------
@@ -68,7 +98,7 @@ def demonstrate(
         _make_folder(output / folder)
     check_writable(output / PICTURE)
     with LocalTiledServer(output / TILED, readable=[output / FRAMES]) as server:
-        outcome = _scan(server, output, trajectory, options, time_factor)
+        outcome = _scan(server, output, trajectory, options, make_beamline)
         if outcome.tiled_path is None:
             raise PublishingError(f"no phase map of run {outcome.uid}: {outcome.error}")
         reconstruction = server.client()["reconstructions"][outcome.uid]
@@ -89,20 +119,19 @@ def _scan(
     output: Path,
     trajectory: Trajectory,
     options: ReconstructionOptions,
-    time_factor: float,
+    make_beamline: MakeBeamline,
 ) -> LiveOutcome:
     from bluesky import RunEngine
 
-    from ptycho_plugin.callbacks import LiveReconstruction, raw_run_writer
-    from ptycho_plugin.devices import simulated_beamline
-    from ptycho_plugin.plans import ptycho_scan
     from ptycho_plugin.publishing.calibrations import CalibrationStore
 
     client = server.client()
     frames, spool = output / FRAMES, output / SPOOL
-    beamline = simulated_beamline(frames, calibrations=CalibrationStore(client), time_factor=time_factor)
-    RE = RunEngine({})  # noqa: N806  everybody's name for it
-    with progress_bars() as bars:
+    with make_beamline(frames, CalibrationStore(client)) as beamline, progress_bars() as bars:
+        from ptycho_plugin.callbacks import LiveReconstruction, raw_run_writer
+        from ptycho_plugin.plans import ptycho_scan
+
+        RE = RunEngine({})  # noqa: N806  everybody's name for it
         live = LiveReconstruction(server.uri, spool, frames, on_progress=ReconstructionBar(bars))
         for callback in (ScanBar(bars), raw_run_writer(client, spool), live):
             RE.subscribe(callback)

@@ -2,12 +2,14 @@
 
 import json
 import sys
+from contextlib import nullcontext
 
 import matplotlib.image
 import pytest
 import typer.testing
 
 from ptycho_plugin.cli import app, demo, main
+from ptycho_plugin.devices import simulated_beamline
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.trajectory import ConcentricRings
@@ -27,7 +29,12 @@ KEYS = [
 
 
 def test_the_demo_finds_the_truth_and_draws_it(tmp_path):
-    figures = demo.demonstrate(tmp_path, SMALL, SHORT, time_factor=0.1)
+    figures = demo.demonstrate(
+        tmp_path,
+        SMALL,
+        SHORT,
+        lambda frames, store: nullcontext(simulated_beamline(frames, calibrations=store, time_factor=0.1)),
+    )
     assert list(figures) == KEYS
     assert figures["points"] == len(SMALL.offsets_um())
     assert figures["tiled_path"] == f"reconstructions/{figures['run_uid']}"
@@ -37,9 +44,14 @@ def test_the_demo_finds_the_truth_and_draws_it(tmp_path):
 
 
 def test_the_last_line_is_one_json_object(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "demonstrate", lambda output: {"points": 324, "output": str(output)})
-    answer = typer.testing.CliRunner().invoke(app, ["demo", "-o", str(tmp_path)])
-    assert json.loads(answer.stdout.splitlines()[-1]) == {"points": 324, "output": str(tmp_path)}
+    def pretend(output, make_beamline):
+        return {"points": 324, "output": str(output), "beamline": make_beamline.__name__}
+
+    monkeypatch.setattr(demo, "demonstrate", pretend)
+    for options, beamline in (([], "in_process"), (["--epics"], "over_channel_access")):
+        answer = typer.testing.CliRunner().invoke(app, ["demo", "-o", str(tmp_path), *options])
+        said = {"points": 324, "output": str(tmp_path), "beamline": beamline}
+        assert json.loads(answer.stdout.splitlines()[-1]) == said
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
