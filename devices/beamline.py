@@ -225,7 +225,7 @@ class Beamline:
     """A ptychography beamline; simulated, replayed or real, a plan cannot tell.
 
     It is one object for as long as the session lasts, in every namespace: what depends on the energy is
-    changed in it, by `retune` alone.
+    changed in it, by `leave_energy` and `retune` alone.
 
     Parameters
     ----------
@@ -323,6 +323,9 @@ class Beamline:
     threshold: Movable[float] | None = None
     ring_current: Readable[float] | None = None
     others: Sequence[Readable[Any]] = ()
+    zone_plate_left_um: float | None = field(default=None, init=False)
+    """Where the zone plate stood, 0 without one, when a change of the energy began that has not ended; None
+    where none is under way."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.photons_per_second < inf:
@@ -335,10 +338,14 @@ class Beamline:
         places = ", ".join(self.places) or "none"
         return f"<Beamline {self.name}, {self.geometry.energy_eV:.0f} eV, places: {places}>"
 
+    def leave_energy(self, zone_plate_um: float) -> None:
+        """Remember, as a change of the energy begins, where the zone plate stands for the geometry."""
+        self.zone_plate_left_um = zone_plate_um
+
     def retune(self, geometry: Geometry) -> None:
         """Take over the geometry of another energy; the probe to start from was of the old one."""
         self.geometry = geometry
-        self.start_probe = None
+        self.start_probe = self.zone_plate_left_um = None
 
     def transits_s(self, points_um: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the seconds from the end of each gate of a trajectory to the beginning of the next.

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.dose_query import counted_photons
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.geometry import is_same_energy
 from ptycho_plugin.ledger import Budget, Delivered, Exposures, Intent, Ledger, Region
 from ptycho_plugin.ledger.rigid import Position
 from ptycho_plugin.plans.preflight_checks import Finding
@@ -55,6 +57,8 @@ class DoseAccount:
         self._ledger = ledger
         self._target = target
         self._probe = probe
+        self._energy_eV = beamline.geometry.energy_eV
+        """That the probe is of."""
         self._electron_range = electron_range
         self._run_uid = ""
         self._data_keys: dict[str, Any] = {}
@@ -68,9 +72,17 @@ class DoseAccount:
 
         Raises
         ------
+        InputError
+            If the beamline has come to another energy, of which the probe is not.
         LedgerError
             If the ledger does not know the sample or where it lies, or the region has no budget.
         """
+        now_eV = self._beamline.geometry.energy_eV
+        if not is_same_energy(now_eV, self._energy_eV):
+            raise InputError(
+                f"this guard has the probe of {self._energy_eV:.1f} eV, and the beam has {now_eV:.1f} eV: "
+                "make another guard"
+            )
         self._last_exposure = self._ledger.last_exposure()
         if not isinstance(self._target, Region):
             self._around.update(self._target, None)

@@ -79,8 +79,14 @@ class Motor(Limits):
         """Yield the record's fields that are used, without the beamline's prefix."""
         yield ProcessVariable(entry, f"{self.pv}.VAL", writable=True, units=units)
         yield ProcessVariable(entry, f"{self.pv}.RBV", units=units)
-        for field, writable in (("DMOV", False), ("STOP", True), ("LLM", False), ("HLM", False)):
-            yield ProcessVariable(entry, f"{self.pv}.{field}", writable)
+        yield ProcessVariable(entry, f"{self.pv}.DMOV")
+        yield ProcessVariable(entry, f"{self.pv}.STOP", writable=True)
+        yield from (ProcessVariable(entry, pv) for pv in self.limit_variables)
+
+    @property
+    def limit_variables(self) -> tuple[str, str]:
+        """Those of the lowest and the highest position, without the beamline's prefix."""
+        return f"{self.pv}.LLM", f"{self.pv}.HLM"
 
 
 class Piezo(Limits):
@@ -98,7 +104,12 @@ class Piezo(Limits):
         yield ProcessVariable(entry, self.setpoint, writable=True, units=units)
         yield ProcessVariable(entry, self.readback, units=units)
         yield ProcessVariable(entry, self.stop, writable=True)
-        yield from (ProcessVariable(entry, pv, units=units) for pv in (self.low, self.high))
+        yield from (ProcessVariable(entry, pv, units=units) for pv in self.limit_variables)
+
+    @property
+    def limit_variables(self) -> tuple[str, str]:
+        """Those of the lowest and the highest position, without the beamline's prefix."""
+        return self.low, self.high
 
 
 Axis = Annotated[Motor | Piezo, Field(discriminator="kind")]
@@ -320,6 +331,23 @@ class BeamlineFile(CheckedModel):
             replace(one, pv=f"{self.prefix}{one.pv}")
             for one in chain(named, _of_trajectory("trajectory", self.trajectory))
         ]
+
+    @property
+    def axes(self) -> dict[str, Motor | Piezo]:
+        """All axes, by the names of their entries."""
+        stages = {"stage": self.stage, "coarse": self.coarse}
+        scanning = {
+            f"{name}.{letter}": axis
+            for name, one in stages.items()
+            for letter, axis in (("y", one.y), ("x", one.x))
+        }
+        optics = {f"optics.{name}": motor for name, motor in self.optics.motors.items()}
+        monochromator = self.source.monochromator
+        return {
+            **scanning,
+            **optics,
+            **({"source.monochromator": monochromator} if monochromator else {}),
+        }
 
 
 def _of_trajectory(entry: str, prefix: str | None) -> Iterator[ProcessVariable]:

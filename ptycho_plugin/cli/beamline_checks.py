@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from time import monotonic, sleep
+from threading import Condition
 from typing import Any
 
-from ptycho_plugin.beamline_file import BeamlineFile, ProcessVariable, read_beamline_file
+from ptycho_plugin.beamline_file import Motor, Piezo, ProcessVariable, read_beamline_file
 from ptycho_plugin.cli.checks import Check, Finding, State
 from ptycho_plugin.errors import InputError
-
-POLL_S = 0.02
-LOW, HIGH = "LLM", "HLM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,9 @@ class Answer:
     Parameters
     ----------
     connected, readable, writable : bool
+        Readable is one that has said its value.
     value : object
+        What it said first.
     units : str
     """
 
@@ -52,61 +52,85 @@ def beamline_checks(path: Path, patience_s: float) -> list[tuple[str, Check]]:
         If the file cannot be used, or pyepics is not installed.
     """
     said = read_beamline_file(path)
-    variables = said.process_variables()
-    answers = ask([one.pv for one in variables], patience_s)
-    own_limits = limits_of(said)
+    variables, axes = said.process_variables(), said.axes
+    answers = ask((one.pv for one in variables), patience_s)
+    silence = f"did not answer within {patience_s:g} s (searched {searched()})"
     return [
-        (entry, partial(judge, list(ones), answers, own_limits.get(entry), patience_s))
+        (entry, partial(judge, list(ones), answers, axes.get(entry), said.prefix, silence))
         for entry, ones in groupby(variables, key=lambda one: one.entry)
     ]
 
 
 def ask(names: Iterable[str], patience_s: float) -> dict[str, Answer]:
-    """Return what each process variable says, after one time for all of them to answer."""
+    """Return what process variables answer, all asked at once, until each has or a time is over.
+
+    Raises
+    ------
+    InputError
+        If pyepics is not installed.
+    """
     try:
         import epics
     except ImportError:
         raise InputError(
             "a beamline cannot be asked without pyepics: install it by pip install 'ptycho-plugin[epics]'"
         ) from None
-    channels = {name: epics.PV(name, auto_monitor=False) for name in names}
-    deadline = monotonic() + patience_s
-    while monotonic() < deadline and not all(channel.connected for channel in channels.values()):
-        sleep(POLL_S)
-    return {name: _answer(channel, patience_s) for name, channel in channels.items()}
+    told: dict[str, Mapping[str, Any]] = {}
+    news = Condition()
+
+    def hear(pvname: str, **said: Any) -> None:
+        with news:
+            told.setdefault(pvname, said)
+            news.notify()
+
+    pvs = [epics.PV(name, form="ctrl", auto_monitor=True, callback=hear) for name in dict.fromkeys(names)]
+    with news:
+        news.wait_for(lambda: len(told) == len(pvs), patience_s)
+    try:
+        return {pv.pvname: _answer(pv, told.get(pv.pvname)) for pv in pvs}
+    finally:
+        for pv in pvs:
+            pv.disconnect()
 
 
 def judge(
     variables: list[ProcessVariable],
     answers: Mapping[str, Answer],
-    own_limits: tuple[float, float] | None = None,
-    patience_s: float = 0.0,
+    axis: Motor | Piezo | None,
+    prefix: str,
+    silence: str,
 ) -> Finding:
-    """Return what is wrong with the process variables of one entry, if anything is."""
-    wrong = [said for one in variables for said in _wrong(one, answers[one.pv], patience_s)]
-    facts = {"pvs": [one.pv for one in variables]}
-    if wrong:
-        return Finding(State.BAD, "; ".join(wrong), facts)
-    unset = list(_limits(variables, answers, own_limits))
-    if unset:
-        return Finding(State.MISSING, "; ".join(unset), facts)
-    number = len(variables)
-    answer = f"{variables[0].pv} answers" if number == 1 else f"all {number} process variables answer"
-    return Finding(State.GOOD, answer, facts)
+    """Return what was found of one entry.
 
-
-def limits_of(said: BeamlineFile) -> dict[str, tuple[float, float]]:
-    """Return the limits that a beamline file sets itself, by the axes' entries."""
-    axes = {
-        f"{name}.{letter}": getattr(getattr(said, name), letter)
-        for name in ("stage", "coarse")
-        for letter in "yx"
-    }
-    axes |= {f"optics.{name}": motor for name, motor in said.optics.motors.items()}
-    axes |= {"source.monochromator": said.source.monochromator}
-    return {
-        entry: axis.limits for entry, axis in axes.items() if axis is not None and axis.limits is not None
-    }
+    Parameters
+    ----------
+    variables : list of ProcessVariable
+    answers : mapping of str to Answer
+        Of all process variables.
+    axis : Motor or Piezo, optional
+        That the entry names.
+    prefix : str
+        Of the beamline.
+    silence : str
+        What is said of those that did not answer.
+    """
+    faults: dict[str, list[str]] = defaultdict(list)
+    for one in variables:
+        for fault in _faults(one, answers[one.pv], silence):
+            faults[fault].append(one.pv)
+    bad = {pv for pvs in faults.values() for pv in pvs}
+    facts = {"pvs": [one.pv for one in variables], "bad": sorted(bad)}
+    if faults:
+        said = [f"{fault}: {', '.join(pvs)}" for fault, pvs in faults.items()]
+        return Finding(State.BAD, "; ".join(said), facts)
+    answer = _that_answer(variables)
+    if axis is None:
+        return Finding(State.GOOD, answer, facts)
+    names = [prefix + name for name in axis.limit_variables]
+    low, high = (float(answers[name].value) for name in names)
+    if fault_of_limits := _limit_fault(low, high, axis.limits):
+        return Finding(State.MISSING, f"{fault_of_limits}: {', '.join(names)}", facts)
+    return Finding(State.GOOD, f"{answer}, from {low:g} to {high:g}", facts)
 
 
 def searched() -> str:
@@ -117,45 +141,39 @@ def searched() -> str:
     return " and ".join(places) or "nowhere"
 
 
-def _answer(channel: Any, patience_s: float) -> Answer:
-    if not channel.connected:
-        return Answer()
-    value = channel.get(timeout=patience_s)
-    details = channel.get_ctrlvars(timeout=patience_s) or {}
-    return Answer(
-        connected=True,
-        readable=value is not None,
-        writable=bool(channel.write_access),
-        value=value,
-        units=str(details.get("units", "")),
-    )
+def _answer(pv: Any, told: Mapping[str, Any] | None) -> Answer:
+    if told is None:
+        return Answer(connected=bool(pv.connected))
+    return Answer(True, True, bool(told["write_access"]), told["value"], told["units"] or "")
 
 
-def _wrong(asked: ProcessVariable, answer: Answer, patience_s: float) -> Iterator[str]:
+def _faults(asked: ProcessVariable, answer: Answer, silence: str) -> Iterator[str]:
+    """Yield what is wrong with a process variable."""
     if not answer.connected:
-        yield (
-            f"{asked.pv} did not answer within {patience_s:g} s: see its name, that its IOC runs, and that "
-            f"EPICS_CA_ADDR_LIST leads to it (searched: {searched()})"
-        )
+        yield silence
         return
     if not answer.readable:
-        yield f"{asked.pv} cannot be read: see who may"
+        yield "cannot be read, see who may"
+        return
     if asked.writable and not answer.writable:
-        yield f"{asked.pv} cannot be written: see that it is the command and not its readback, and who may"
+        yield "cannot be written, see that it is the command and not its readback, and who may"
     if asked.units is not None and answer.units != asked.units:
         said = f"in {answer.units!r}" if answer.units else "without units"
-        yield f"{asked.pv} is {said} and must be in {asked.units}: set its EGU, or name another"
+        yield f"{said} and must be in {asked.units}, set its EGU or name another"
 
 
-def _limits(
-    variables: list[ProcessVariable], answers: Mapping[str, Answer], own: tuple[float, float] | None
-) -> Iterator[str]:
-    """Yield what is missing of the limits of an axis, if these are the process variables of one."""
-    fields = {one.pv.rpartition(".")[2]: one.pv for one in variables}
-    if LOW not in fields:
-        return
-    low, high = (float(answers[fields[end]].value) for end in (LOW, HIGH))
-    if low == high:
-        yield f"{fields[LOW]} and {fields[HIGH]} are both {low:g}, so that nothing keeps the motor: set them"
-    elif own is not None and not (low <= own[0] and own[1] <= high):
-        yield f"the file's limits {list(own)} are wider than the motor's, {low:g} to {high:g}: narrow them"
+def _limit_fault(low: float, high: float, own: tuple[float, float] | None) -> str | None:
+    """Return what is missing of an axis' limits, besides which a beamline file may have its own."""
+    if not low < high:
+        return f"the limits are {low:g} and {high:g}, so that nothing keeps the axis, set them"
+    if own is not None and not low <= own[0] < own[1] <= high:
+        return f"the file's limits {own[0]:g} to {own[1]:g} are wider than {low:g} to {high:g}, narrow them"
+    return None
+
+
+def _that_answer(variables: list[ProcessVariable]) -> str:
+    """Return how many process variables answer, and in which unit."""
+    units = dict.fromkeys(one.units for one in variables if one.units is not None)
+    number = len(variables)
+    answer = f"{variables[0].pv} answers" if number == 1 else f"{number} process variables answer"
+    return ", ".join([answer, *(f"in {unit}" for unit in units)])

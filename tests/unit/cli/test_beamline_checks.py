@@ -1,66 +1,125 @@
-"""What is said of process variables that answer wrongly, or not at all."""
+"""What the doctor says of a beamline, from what its process variables answer."""
 
+import json
 import re
+import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from ptycho_plugin.beamline_file import ProcessVariable, read_beamline_file
-from ptycho_plugin.cli.beamline_checks import Answer, judge, limits_of, searched
-from ptycho_plugin.cli.checks import State
+from ptycho_plugin.beamline_file import read_beamline_file
+from ptycho_plugin.cli import beamline_checks, doctor
+from ptycho_plugin.cli.beamline_checks import Answer, searched
+from ptycho_plugin.cli.checks import Finding, State, examine
 from ptycho_plugin.ioc.beamline_file import PUBLISHED
 
-MOTOR = [
-    ProcessVariable("coarse.y", "M.VAL", writable=True, units="um"),
-    ProcessVariable("coarse.y", "M.LLM"),
-    ProcessVariable("coarse.y", "M.HLM"),
-]
-GOOD = {
-    "M.VAL": Answer(connected=True, readable=True, writable=True, value=1.0, units="um"),
-    "M.LLM": Answer(connected=True, readable=True, value=-5.0),
-    "M.HLM": Answer(connected=True, readable=True, value=5.0),
-}
+SAID = read_beamline_file(PUBLISHED)
+COARSE_Y = "PTYCHO:COARSE:Y"
 
 
-def test_a_motor_that_answers_is_good() -> None:
-    found = judge(MOTOR, GOOD, (-5.0, 4.0))
-    assert (found.state, found.sentence) == (State.GOOD, "all 3 process variables answer")
+@pytest.fixture
+def answers(monkeypatch):
+    """What all process variables of the file answer: what they should."""
+    answers = {
+        one.pv: Answer(True, True, one.writable, 1.0, one.units or "") for one in SAID.process_variables()
+    }
+    for axis in SAID.axes.values():
+        low, high = (SAID.prefix + name for name in axis.limit_variables)
+        answers[low], answers[high] = replace(answers[low], value=-50.0), replace(answers[high], value=50.0)
+    monkeypatch.setattr(beamline_checks, "ask", lambda names, _: {name: answers[name] for name in names})
+    monkeypatch.setattr(doctor, "standard_checks", lambda _: [("reconstruction", lambda: GOOD)])
+    return answers
+
+
+GOOD = Finding(State.GOOD, "runs on cpu", {"device": "cpu"})
+
+
+def test_a_good_beamline_has_one_line_for_each_entry(answers, ptycho):
+    found = examine(beamline_checks.beamline_checks(PUBLISHED, 1.0))
+    assert {finding.state for finding in found.values()} == {State.GOOD}
+    assert found["stage.y"].sentence == "5 process variables answer, in um, from -50 to 50"
+    assert found["shutter.command"].sentence == "PTYCHO:SHUTTER:OPEN answers"
+    status, stdout, _ = ptycho("doctor", "--beamline", PUBLISHED)
+    assert status == 0
+    assert all(stdout.count(f"│ {entry} ") == 1 for entry in found)
+    assert stdout.splitlines()[-1].endswith("Every process variable of the beamline answers.")
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("pv", "answer", "entry", "said"),
     [
-        ({"connected": False}, r"M.VAL did not answer within 2 s: .*searched: 10.0.0.7"),
-        ({"readable": False}, r"M.VAL cannot be read"),
-        ({"writable": False}, r"M.VAL cannot be written: see that it is the command"),
-        ({"units": "mm"}, r"M.VAL is in 'mm' and must be in um: set its EGU"),
-        ({"units": ""}, r"M.VAL is without units and must be in um"),
+        (
+            "PTYCHO:ENC:Y",
+            Answer(),
+            "encoder.y",
+            r"did not answer within 2 s \(searched 10.0.0.7.*\): PTYCHO:ENC:Y",
+        ),
+        ("PTYCHO:ENC:Y", Answer(connected=True), "encoder.y", "cannot be read, see who may: PTYCHO:ENC:Y"),
+        ("PTYCHO:AMP:GAIN", Answer(True, True), "flux.gain", "cannot be written, see that it is the command"),
+        (f"{COARSE_Y}.VAL", Answer(True, True, True, 0.0, "mm"), "coarse.y", "in 'mm' and must be in um"),
+        ("PTYCHO:ENC:X", Answer(True, True), "encoder.x", "without units and must be in um"),
     ],
 )
-def test_what_is_bad_is_named(monkeypatch: pytest.MonkeyPatch, change: dict[str, object], said: str) -> None:
+def test_each_bad_process_variable_is_named(answers, ptycho, monkeypatch, pv, answer, entry, said):
     monkeypatch.setenv("EPICS_CA_ADDR_LIST", "10.0.0.7")
-    found = judge(MOTOR, GOOD | {"M.VAL": replace(GOOD["M.VAL"], **change)}, patience_s=2.0)
-    assert found.state is State.BAD
-    assert re.search(said, found.sentence)
+    answers[pv] = answer
+    status, stdout, _ = ptycho("doctor", "--beamline", PUBLISHED, "--patience", 2, "--json")
+    told = json.loads(stdout)
+    assert status == 1
+    assert (told["can_reconstruct"], told["can_scan"]) == (True, False)
+    assert {name for name, one in told["beamline"].items() if one["state"] != "good"} == {entry}
+    assert re.match(said, told["beamline"][entry]["sentence"])
+    assert told["beamline"][entry]["facts"]["bad"] == [pv]
 
 
-def test_limits_that_are_not_set_or_too_wide_are_told() -> None:
-    unset = {pv: replace(answer, value=0.0) for pv, answer in GOOD.items()}
-    found = judge(MOTOR, unset)
-    assert (found.state, found.sentence[:30]) == (State.MISSING, "M.LLM and M.HLM are both 0, so")
-    found = judge(MOTOR, GOOD, (-6.0, 4.0))
-    assert found.sentence == "the file's limits [-6.0, 4.0] are wider than the motor's, -5 to 5: narrow them"
+def test_those_with_the_same_fault_are_named_together(answers):
+    for one in SAID.process_variables():
+        if one.entry == "stage.y":
+            answers[one.pv] = Answer()
+    found = examine(beamline_checks.beamline_checks(PUBLISHED, 2.0))["stage.y"]
+    assert found.sentence.count("did not answer") == 1
+    assert found.facts["bad"] == sorted(found.facts["pvs"])
+    assert all(pv in found.sentence for pv in found.facts["pvs"])
 
 
-def test_limits_are_found_by_their_entries(tmp_path: Path) -> None:
-    text = PUBLISHED.read_text().replace('pv = "OSA:Y"', 'pv = "OSA:Y", limits = [-1.0, 1.0]')
-    path = tmp_path / "beamline.toml"
-    path.write_text(text)
-    assert limits_of(read_beamline_file(path)) == {"optics.aperture_y": (-1.0, 1.0)}
+@pytest.mark.parametrize(
+    ("entry", "low", "high"),
+    [
+        ("coarse.y", f"{COARSE_Y}.LLM", f"{COARSE_Y}.HLM"),
+        ("stage.x", "PTYCHO:PIEZO:X:LOW", "PTYCHO:PIEZO:X:HIGH"),
+    ],
+)
+def test_limits_that_are_not_set_or_too_wide_are_told(answers, monkeypatch, entry, low, high):
+    axis = SAID.axes[entry]
+    own = {entry: axis.model_copy(update={"limits": (-60.0, 10.0)})}
+    ones = [one for one in SAID.process_variables() if one.entry == entry]
+    found = beamline_checks.judge(ones, answers, own[entry], SAID.prefix, "")
+    said = f"the file's limits -60 to 10 are wider than -50 to 50, narrow them: {low}, {high}"
+    assert (found.state, found.sentence) == (State.MISSING, said)
+    for name in (low, high):
+        answers[name] = replace(answers[name], value=0.0)
+    found = beamline_checks.judge(ones, answers, axis, SAID.prefix, "")
+    said = f"the limits are 0 and 0, so that nothing keeps the axis, set them: {low}, {high}"
+    assert (found.state, found.sentence) == (State.MISSING, said)
 
 
-def test_where_channel_access_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_file_is_told_as_it_is(ptycho, tmp_path):
+    wrong = tmp_path / "beamline.toml"
+    wrong.write_text(PUBLISHED.read_text().replace('gain = "AMP:GAIN"', 'gian = "AMP:GAIN"'))
+    status, stdout, stderr = ptycho("doctor", "--beamline", wrong)
+    assert (status, stdout) == (2, "")
+    assert "flux.gian is not known: did you mean 'gain'?" in stderr
+    assert len(stderr.splitlines()) == 1
+
+
+def test_without_pyepics_it_says_what_to_install(ptycho, monkeypatch):
+    monkeypatch.setitem(sys.modules, "epics", None)
+    status, _, stderr = ptycho("doctor", "--beamline", PUBLISHED)
+    assert status == 2
+    assert "pip install 'ptycho-plugin[epics]'" in stderr
+
+
+def test_where_channel_access_looks(monkeypatch):
     monkeypatch.delenv("EPICS_CA_ADDR_LIST", raising=False)
     monkeypatch.delenv("EPICS_CA_AUTO_ADDR_LIST", raising=False)
     assert searched() == "every network of this machine"
