@@ -89,8 +89,8 @@ def ask(names: Iterable[str], patience_s: float) -> dict[str, Answer]:
     try:
         return {pv.pvname: _answer(pv, told.get(pv.pvname)) for pv in pvs}
     finally:
-        for pv in pvs:
-            pv.disconnect()
+        for pv in pvs:  # its channel may be a device's too
+            pv.clear_callbacks()
 
 
 def judge(

@@ -24,8 +24,8 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     from ptycho_plugin.devices.epics import answers, axes, counters, frames, settings, shutter
 
     for module in (answers, axes, counters, frames, settings):
-        monkeypatch.setattr(module, "ANSWER_S", 1.0)
-    monkeypatch.setattr(shutter, "MOVE_S", 1.0)
+        monkeypatch.setattr(module, "ANSWER_S", 2.0)
+    monkeypatch.setattr(shutter, "MOVE_S", 2.0)
 
 
 def at_point(engine: RunEngine, wired: Any, number: int, act: Any, command: str = "set") -> None:
@@ -148,6 +148,9 @@ def test_an_ioc_that_dies_and_comes_back(
     assert made == HALF_WAY - 1
     ioc.start()
     assert line.becomes("SHUTTER:STATUS", 0)
+    axes = (wired.stage.y, wired.stage.x, wired.coarse.y, wired.coarse.x)
+    devices = (*axes, wired.detector, wired.encoder, wired.flux, wired.shutter, wired.attenuator)
+    assert line.holds(lambda: all(device.connected for device in (*devices, *wired.others)))
     exposures = guarded.ledger.exposures(guarded.region)
     told = exposures.where(exposures.frame == "saved")
     assert len(told) == made
