@@ -17,6 +17,8 @@ from ptycho_plugin.errors import DeviceError
 
 CAMERA = "see the camera's StatusMessage"
 WRITER = "see the file plugin's WriteMessage"
+TRIM_S = 120.0
+"""For the camera to set a threshold: it trims every pixel."""
 STOP_S = 10.0
 """For the camera to stop: its driver alone sleeps for two seconds."""
 
@@ -60,7 +62,11 @@ class PilatusRecords(FrameCamera):
         kind="config",
     )
     threshold_keV = FormattedComponent(  # noqa: N815  as the record has it
-        EpicsSignalWithRBV, "{prefix}{_said.cam}ThresholdEnergy", put_complete=True, kind="config"
+        EpicsSignalWithRBV,
+        "{prefix}{_said.cam}ThresholdEnergy",
+        put_complete=True,
+        write_timeout=TRIM_S,
+        kind="config",
     )
     capture = FormattedComponent(EpicsSignalWithRBV, "{prefix}{_said.hdf}Capture", kind="omitted")
     written = FormattedComponent(
