@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydantic import TypeAdapter
 from scipy.cluster.hierarchy import linkage
+from scipy.spatial.distance import pdist
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.trajectory import (
@@ -108,7 +109,7 @@ def test_one_place_has_no_step(step):
 )
 def test_the_widest_step_is_the_last_that_single_linkage_makes(points, scale):
     places = np.unique(points, axis=0)
-    expected = linkage(places, "single")[-1, 2] if len(places) > 1 else 0.0
+    expected = linkage(pdist(places), "single")[-1, 2] if len(places) > 1 else 0.0
     assert widest_step(points * scale) == pytest.approx(expected * scale)
 
 
