@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,9 @@ from benchmarks.soak.options import (
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.devices.assembly import assemble
 from ptycho_plugin.dose import ShutterTiming
-from ptycho_plugin.flux import LOSSLESS, FluxCalibration
+from ptycho_plugin.simulation.calibration import true_calibration
 from ptycho_plugin.simulation.controls import Exposure
+from ptycho_plugin.simulation.options import SimulationOptions
 
 
 class BeamWorld:
@@ -78,19 +78,9 @@ def soak_beamline(port: int, frames: Path) -> Beamline:
         photons_per_second=PHOTONS_PER_SECOND,
         shutter_timing=timing,
     )
-    calibration = FluxCalibration(
-        photons_per_count=1 / COUNTS_PER_PHOTON,
-        relative_sigma=0.002,
-        scatter=0.0,
-        counts_per_frame=COUNTS_PER_PHOTON * PHOTONS_PER_SECOND * EXPOSURE_S,
-        frames=10,
-        exposure_s=EXPOSURE_S,
-        energy_eV=GEOMETRY.energy_eV,
-        gain=1.0,
-        transmission=1.0,
-        path=LOSSLESS,
-        run_uid="flux-run",
-        date=datetime.now(UTC),
+    options = SimulationOptions(
+        photons_per_second=PHOTONS_PER_SECOND, monitor_counts_per_photon=COUNTS_PER_PHOTON
     )
+    calibration = true_calibration(options, GEOMETRY.energy_eV, EXPOSURE_S, scatter=0.0)
     beamline.flux.calibration.set(calibration.model_dump_json()).wait(timeout=5)
     return beamline

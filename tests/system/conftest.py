@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from bluesky import RunEngine
 from event_model import RunRouter
 from scipy.ndimage import gaussian_filter
 
-from ptycho_plugin.flux import LOSSLESS, FluxCalibration
 from ptycho_plugin.geometry import M_PER_UM, Geometry
 from ptycho_plugin.ioc import IocProcess
 from ptycho_plugin.ledger import Budget, Ledger, Region
@@ -31,6 +29,7 @@ from ptycho_plugin.orientation import DetectorOrientation, PositionSign, crop_wi
 from ptycho_plugin.plans import DoseGuard, ptycho_scan
 from ptycho_plugin.publishing.server import LocalTiledServer
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.simulation.calibration import true_calibration
 from ptycho_plugin.simulation.options import SimulationOptions
 from ptycho_plugin.trajectory import ConcentricRings
 
@@ -169,21 +168,7 @@ class Guarded:
 
 @pytest.fixture
 def guarded(wired: Any, tmp_path: Path) -> Iterator[Guarded]:
-    options = SimulationOptions()
-    calibration = FluxCalibration(
-        photons_per_count=1 / options.monitor_counts_per_photon,
-        relative_sigma=0.002,
-        scatter=0.01,
-        counts_per_frame=1e4,
-        frames=10,
-        exposure_s=0.05,
-        energy_eV=wired.geometry.energy_eV,
-        gain=1.0,
-        transmission=1.0,
-        path=LOSSLESS,
-        run_uid="flux-run",
-        date=datetime.now(UTC),
-    )
+    calibration = true_calibration(SimulationOptions(), wired.geometry.energy_eV, 0.05, scatter=0.01)
     wired.flux.calibration.set(calibration.model_dump_json()).wait(timeout=5)
     with Ledger(tmp_path / "film.ledger", new=True) as ledger:
         ledger.samples.mount("film")

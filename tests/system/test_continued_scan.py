@@ -1,6 +1,5 @@
 """A guarded scan that was interrupted and continued is, in Tiled, the scan that it would have been."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,12 @@ from bluesky.utils import Msg, RunEngineInterrupted
 
 from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.devices import simulated_beamline
-from ptycho_plugin.flux import LOSSLESS, FluxCalibration
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.ledger import Budget, Ledger
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.plans import DoseGuard, ptycho_scan
 from ptycho_plugin.publishing.raw import dataset_from_tiled
+from ptycho_plugin.simulation.calibration import true_calibration
 from ptycho_plugin.simulation.options import SimulationOptions
 from ptycho_plugin.trajectory import ConcentricRings
 
@@ -33,21 +32,7 @@ def test_a_continued_scan_is_the_same_dataset(
     beamline = simulated_beamline(
         data_folder, time_factor=0, geometry=GEOMETRY, optic=OPTIC, options=NO_NOISE
     )
-    true = NO_NOISE.monitor_counts_per_photon
-    calibration = FluxCalibration(
-        photons_per_count=1 / true,
-        relative_sigma=0.002,
-        scatter=0.005,
-        counts_per_frame=true * NO_NOISE.photons_per_second * EXPOSURE_S,
-        frames=10,
-        exposure_s=EXPOSURE_S,
-        energy_eV=GEOMETRY.energy_eV,
-        gain=1.0,
-        transmission=1.0,
-        path=LOSSLESS,
-        run_uid="flux-run",
-        date=datetime.now(UTC),
-    )
+    calibration = true_calibration(NO_NOISE, GEOMETRY.energy_eV, EXPOSURE_S)
     beamline.flux.calibration.set(calibration.model_dump_json()).wait(timeout=5)
     for axis, value in zip((beamline.coarse.y, beamline.coarse.x), beamline.place_um("sample"), strict=True):
         axis.set(value).wait(timeout=5)

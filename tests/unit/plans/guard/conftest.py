@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,14 @@ from bluesky import RunEngine
 from bluesky.utils import Msg
 
 from ptycho_plugin.devices import Beamline, simulated_beamline
-from ptycho_plugin.flux import LOSSLESS, FluxCalibration
+from ptycho_plugin.flux import FluxCalibration
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.ledger import Budget, Exposures, Ledger, Region
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.plans.acquisition import acquire
 from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.plans.stubs import expose_point
+from ptycho_plugin.simulation.calibration import true_calibration
 from ptycho_plugin.simulation.options import SimulationOptions
 
 POINTS = [(0.0, 0.0), (0.0, 0.4), (0.4, 0.4)]
@@ -55,21 +55,7 @@ def beamline(simulated: Beamline) -> Beamline:
 
 
 def calibration(**changes: Any) -> FluxCalibration:
-    true = TRUTH.monitor_counts_per_photon
-    said = {
-        "photons_per_count": 1 / true,
-        "relative_sigma": 0.002,
-        "scatter": 0.005,
-        "counts_per_frame": true * TRUTH.photons_per_second * EXPOSURE_S,
-        "frames": 10,
-        "exposure_s": EXPOSURE_S,
-        "energy_eV": GEOMETRY.energy_eV,
-        "gain": 1.0,
-        "transmission": 1.0,
-        "path": LOSSLESS,
-        "run_uid": "flux-run",
-        "date": datetime.now(UTC),
-    }
+    said = true_calibration(TRUTH, GEOMETRY.energy_eV, EXPOSURE_S).model_dump()
     return FluxCalibration(**said | changes)
 
 
