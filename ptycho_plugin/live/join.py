@@ -70,7 +70,7 @@ class RunDocuments:
                 self.start, self._metadata = document, ScanMetadata.from_start(document)
             case "stop":
                 self.stop = document
-            case "descriptor" if self._position_keys <= document["data_keys"].keys():
+            case "descriptor" if self._exposure_keys <= document["data_keys"].keys():
                 self._descriptors.add(document["uid"])
             case "stream_resource" if document["data_key"] == self.scan.frame_key:
                 self._files[document["uid"]] = document["uri"], document["parameters"]["dataset"]
@@ -126,5 +126,6 @@ class RunDocuments:
             self.unusable += 1
 
     @property
-    def _position_keys(self) -> set[str]:
-        return set(self.scan.position_keys)
+    def _exposure_keys(self) -> set[str]:
+        """What the stream of exposures has; one of positions alone is of frames that nobody can tell."""
+        return {*self.scan.position_keys, self.scan.frame_key}

@@ -50,6 +50,21 @@ def join(documents: list[tuple[str, dict[str, Any]]]) -> tuple[RunDocuments, lis
     return run, exposures
 
 
+def test_positions_without_frames_are_no_exposures() -> None:
+    arrays = {"y": [[0.1, 0.2]], "x": [[0.0, 0.0]]}
+    page = {"descriptor": "unmatched", "seq_num": [1], "time": [1.5], "data": arrays}
+    run, exposures = join(
+        [
+            ("descriptor", {"uid": "unmatched", "data_keys": {"y": {}, "x": {}}}),
+            ("event_page", page),
+            event(1, 0.3),
+            datum(0, 1, 1),
+        ]
+    )
+    assert [exposure.stage_um for exposure in exposures] == [(0.3, 0.0)]
+    assert (run.missing, run.repeated, run.unusable) == (0, 0, 0)
+
+
 @given(st.permutations([event(n, 10.0 * n) for n in range(1, 6)] + [datum(n - 1, n, n) for n in range(1, 6)]))
 def test_any_order_gives_the_same_pairs(documents: list[tuple[str, dict[str, Any]]]) -> None:
     run, exposures = join(documents)
