@@ -132,8 +132,7 @@ def healthy(line: Line) -> Iterator[None]:
     line.put("PIL:HDF1:Capture", 0)
     line.put("PIL:cam1:TriggerMode", 0)
     line.put("PIL:cam1:ImageMode", 0)
-    for name in ("TRANSMISSION",):
-        line.put(f"ATT:{name}", 1.0)
+    line.put("ATT:TRANSMISSION", 1.0)
     for axis in ("PIEZO:Y", "PIEZO:X"):
         line.put(f"{axis}:SET", 0.0)
 
@@ -154,9 +153,9 @@ class Guarded:
     ledger: Ledger
     region: Region
 
-    def scan(self, trajectory: Any, exposure_s: float, repeat: int = 1, **how: Any) -> Any:
-        guard = DoseGuard(self.beamline, self.ledger, self.region, repeat=repeat)
-        return ptycho_scan(self.beamline, trajectory=trajectory, exposure_s=exposure_s, guard=guard, **how)
+    def scan(self, trajectory: Any, exposure_s: float, plan: Any = ptycho_scan) -> Any:
+        guard = DoseGuard(self.beamline, self.ledger, self.region, repeat=1)
+        return plan(self.beamline, trajectory=trajectory, exposure_s=exposure_s, guard=guard)
 
     def assert_told(self, received: float) -> None:
         """The ledger has the photons that the twin counted."""
