@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from ophyd import Component, Device
 from ophyd.signal import InternalSignal
-from ophyd.status import DeviceStatus
+from ophyd.status import Status
 
+from ptycho_plugin.devices.statuses import finished
 from ptycho_plugin.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class SimulatedAttenuator(Device):
         super().__init__(**kwargs)
         self._world = world
 
-    def set(self, value: float) -> DeviceStatus:
+    def set(self, value: float) -> Status:
         """Set the transmission, above 0 and up to 1.
 
         Raises
@@ -38,15 +39,18 @@ class SimulatedAttenuator(Device):
         InputError
             If the value is out of that range.
         """
-        if not 0 < value <= 1:
-            raise InputError(f"{self.name} cannot be set to {value}: a transmission is above 0 and up to 1")
+        check_transmission(self.name, value)
         self._world.set_transmission(value)
         self.transmission.put(float(value), internal=True)
-        status = DeviceStatus(self)
-        status.set_finished()
-        return status
+        return finished(self)
 
     @property
     def position(self) -> float:
         """The transmission."""
         return float(self.transmission.get())
+
+
+def check_transmission(name: str, value: float) -> None:
+    """Raise `InputError` if an attenuator cannot be set to a value."""
+    if not 0 < value <= 1:
+        raise InputError(f"{name} cannot be set to {value}: a transmission is above 0 and up to 1")

@@ -10,6 +10,7 @@ from ophyd import Component, Device
 from ophyd.signal import InternalSignal
 from ophyd.status import StatusBase
 
+from ptycho_plugin.devices.statuses import settled
 from ptycho_plugin.errors import InputError
 
 LATE_S = 2.0
@@ -80,14 +81,14 @@ class PausingShutter(Device):
         self._pauses += 1
         has_exposed = self._is_exposing() or self._progress() != self._progress_before
         self._opens_on_resume |= self.position == OPEN and not has_exposed
-        await asyncio.to_thread(self._settled, self._move(CLOSED))
+        await asyncio.to_thread(settled, self._move(CLOSED))
 
     async def resume(self) -> None:
         """Open again for the exposure that the pause held up, which must wait until it is open."""
         self._pauses = max(0, self._pauses - 1)
         if self._opens_on_resume and not self._pauses:
             self._opens_on_resume = False
-            await asyncio.to_thread(self._settled, self._move(OPEN))
+            await asyncio.to_thread(settled, self._move(OPEN))
 
     def _move(self, state: str) -> StatusBase:
         with self._lock:
@@ -99,12 +100,6 @@ class PausingShutter(Device):
                 self.openings_s.append(self._opening_s())
             self.state.put(state, internal=True)
         return status
-
-    def _settled(self, status: StatusBase) -> None:
-        """Wait until it has moved; raise what kept it from moving."""
-        error = status.exception()
-        if error is not None:
-            raise error
 
     def _drive(self, state: str) -> StatusBase:
         """Command the blades, from any thread, and return when they have moved."""

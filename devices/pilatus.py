@@ -14,6 +14,7 @@ from ptycho_plugin.devices.frame_camera import FrameCamera
 from ptycho_plugin.devices.gate import ExposureGate, settle
 from ptycho_plugin.devices.hdf5_frames import FrameFile
 from ptycho_plugin.devices.signals import UnitSignal
+from ptycho_plugin.devices.statuses import finished
 
 if TYPE_CHECKING:
     from ptycho_plugin.simulation.world import Exposure
@@ -100,9 +101,7 @@ class SimulatedPilatus(FrameCamera):
         """
         self._armed = armed = object()
         self._take_next(self._open_file(), value, armed)
-        status = DeviceStatus(self)
-        status.set_finished()
-        return status
+        return finished(self)
 
     def get_index(self) -> int:
         """Return how many frames are on disk."""

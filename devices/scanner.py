@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ophyd.status import Status
@@ -14,6 +14,7 @@ from ptycho_plugin.devices.beamline import Captured, GatedPoints, MoveTiming
 from ptycho_plugin.devices.counters import FluxMonitor
 from ptycho_plugin.devices.gate import ExposureGate
 from ptycho_plugin.devices.stage import SimulatedStage
+from ptycho_plugin.devices.statuses import finished
 from ptycho_plugin.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class SimulatedScanner:
         self._stopping = threading.Event()
         self._at_rest = threading.Event()
         self._at_rest.set()
-        self._ended = _done(self)
+        self._ended = finished(self)
 
     @property
     def captured(self) -> Captured:
@@ -96,7 +97,7 @@ class SimulatedScanner:
             self._stage.y.check_value(row)
             self._stage.x.check_value(column)
         self._loaded, self._armed = value, False
-        return _done(self)
+        return finished(self)
 
     def set(self, value: str) -> Status:
         """Go to the first point, and wait there for the start.
@@ -135,7 +136,7 @@ class SimulatedScanner:
         threading.Thread(
             target=self._run, args=(self._loaded, self._ended), name="trajectory", daemon=True
         ).start()
-        return _done(self)
+        return finished(self)
 
     def complete(self) -> Status:
         """Return the status of the trajectory that was started last."""
@@ -179,9 +180,3 @@ class SimulatedScanner:
     def _capture(self, began_s: float, ended_s: float, exposure: Exposure) -> None:
         counts = exposure.monitor_counts * self._flux.gain.get()
         self._gates.append((*exposure.position_um, counts, began_s, ended_s))
-
-
-def _done(scanner: Any) -> Status:
-    status = Status(scanner)
-    status.set_finished()
-    return status

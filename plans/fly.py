@@ -8,13 +8,13 @@ import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 import numpy as np
 from bluesky.protocols import Status
-from bluesky.utils import Msg, MsgGenerator, RunEngineControlException
+from bluesky.utils import MsgGenerator, RunEngineControlException
 from numpy.typing import NDArray
 
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.devices.beamline import GatedPoints
 from ptycho_plugin.devices.gated_frames import GatedFrames, scanner_of
-from ptycho_plugin.plans.stubs import POLL_S, close_shutter, record, until_done
+from ptycho_plugin.plans.stubs import POLL_S, close_shutter, is_run, record, until_done
 
 COLLECT_S = 0.25
 """From one collection of frames to the next, while a trajectory runs."""
@@ -47,7 +47,7 @@ def fly(beamline: Beamline, points_um: NDArray[np.float64], exposure_s: float) -
         From the plan, if frames and gates are not equally many.
     """
     frames = GatedFrames(beamline)
-    if (yield Msg("rewindable", None, None)) is None:  # nothing runs this plan, it is only being looked at
+    if not (yield from is_run()):
         return
     yield from bps.declare_stream(frames, name=PRIMARY, collect=True)
     left = GatedPoints(points_um, exposure_s)

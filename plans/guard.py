@@ -31,7 +31,7 @@ from ptycho_plugin.plans.illumination import illumination, probe_source
 from ptycho_plugin.plans.messages import GIVEN_AGAIN, effective
 from ptycho_plugin.plans.pauses import PauseLine
 from ptycho_plugin.plans.preflight_checks import Finding
-from ptycho_plugin.plans.stubs import POLL_S, close_shutter, record, until_done
+from ptycho_plugin.plans.stubs import POLL_S, close_shutter, is_run, record, until_done
 from ptycho_plugin.plans.trajectory_books import TrajectoryBooks
 from ptycho_plugin.plans.watchdog import ShutterWatch
 from ptycho_plugin.publishing.dose_documents import DOSE_STREAM
@@ -320,8 +320,7 @@ class DoseGuard:
         return status
 
     def _prepare(self, message: Msg) -> MsgGenerator[Status]:
-        # Nothing runs a plan that is only being looked at.
-        if message.obj is self._beamline.scanner and (yield Msg("rewindable", None, None)) is not None:
+        if message.obj is self._beamline.scanner and (yield from is_run()):
             trajectory = message.args[0]
             run_uid, calibration = yield from self._ready()
             points, again = self._next_points(len(trajectory.points_um))
@@ -445,7 +444,7 @@ class DoseGuard:
 
     def _intend(self) -> MsgGenerator[None]:
         """Write that an exposure is about to be made; from here on no message is given twice."""
-        if (yield Msg("rewindable", None, None)) is None:  # nothing runs this plan
+        if not (yield from is_run()):
             return
         run_uid, calibration = yield from self._ready()
         rewindable = yield Msg("rewindable", None, None)

@@ -149,10 +149,3 @@ def _sent(signal: Any, value: Any, remedy: str, send: Callable[[], Any]) -> Any:
         return send()
     except (TimeoutError, OSError, RuntimeError) as error:
         raise DeviceError(f"{signal.setpoint_pvname} takes no value: {error}; {remedy}") from error
-
-
-def settled(status: StatusBase) -> None:
-    """Wait for a status that ends by itself, and raise what it failed with."""
-    error = status.exception()
-    if error is not None:
-        raise error

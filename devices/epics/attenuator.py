@@ -8,8 +8,8 @@ from ophyd import Device, EpicsSignal, EpicsSignalRO, FormattedComponent
 from ophyd.status import Status
 
 from ptycho_plugin import beamline_file
+from ptycho_plugin.devices.attenuator import check_transmission
 from ptycho_plugin.devices.epics.answers import ANSWER_S, told
-from ptycho_plugin.errors import InputError
 
 
 class EpicsAttenuator(Device):
@@ -40,8 +40,7 @@ class EpicsAttenuator(Device):
         InputError
             If the value is out of that range.
         """
-        if not 0 < value <= 1:
-            raise InputError(f"{self.name} cannot be set to {value}: a transmission is above 0 and up to 1")
+        check_transmission(self.name, value)
         return told(self.setpoint, float(value), ANSWER_S, "see what holds the absorbers")
 
     @property

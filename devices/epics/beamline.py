@@ -18,6 +18,8 @@ from ptycho_plugin.devices.epics.frames import EpicsPilatus
 from ptycho_plugin.devices.epics.scanner import EpicsScanner
 from ptycho_plugin.devices.epics.shutter import EpicsShutter
 
+MONOCHROMATOR = "monochromator"
+
 if TYPE_CHECKING:
     from ptycho_plugin.publishing.calibrations import CalibrationStore
 
@@ -72,10 +74,17 @@ def epics_beamline(
     attenuator = EpicsAttenuator(prefix, said.attenuator, name="attenuator")
     scanner = None if said.trajectory is None else EpicsScanner(prefix + said.trajectory, name="scanner")
     motors = {name: MotorAxis(prefix, one, "um", name=name) for name, one in said.optics.motors.items()}
-    source = EpicsSource(prefix, said.source)
-    for one in (stage.y, stage.x, coarse.y, coarse.x, *motors.values(), *source.axes):
+    if said.source.monochromator is not None:
+        motors[MONOCHROMATOR] = MotorAxis(prefix, said.source.monochromator, "eV", name=MONOCHROMATOR)
+    ring_current = None
+    if said.source.ring_current is not None:
+        ring_current = EpicsSignalRO(
+            prefix + said.source.ring_current, name="ring_current", auto_monitor=True
+        )
+    for one in (stage.y, stage.x, coarse.y, coarse.x, *motors.values()):
         one.connect()
-    connect(detector, encoder, flux, shutter, attenuator, *([scanner] if scanner else []), *source.signals)
+    devices = (detector, encoder, flux, shutter, attenuator, scanner, ring_current)
+    connect(*(device for device in devices if device is not None))
     return Beamline(
         name=said.name,
         stage=stage,
@@ -103,46 +112,12 @@ def epics_beamline(
         detection=said.detection,
         places=said.places,
         calibrations=calibrations,
-        monochromator=source.monochromator,
+        monochromator=motors.get(MONOCHROMATOR),
         zone_plate_z=motors.get("zone_plate_z"),
         threshold=detector.threshold_keV,
-        ring_current=source.ring_current,
-        others=(*motors.values(), *source.axes, *source.signals),
+        ring_current=ring_current,
+        others=(*motors.values(), *([] if ring_current is None else [ring_current])),
     )
-
-
-class EpicsSource:
-    """What a beamline file names of the source: the monochromator in eV, the ring's current in mA.
-
-    Parameters
-    ----------
-    prefix : str
-        Of the beamline.
-    said : Source
-        As the beamline file has it.
-    """
-
-    def __init__(self, prefix: str, said: schema.Source) -> None:
-        self.monochromator = (
-            None
-            if said.monochromator is None
-            else MotorAxis(prefix, said.monochromator, "eV", name="monochromator")
-        )
-        self.ring_current = (
-            None
-            if said.ring_current is None
-            else EpicsSignalRO(prefix + said.ring_current, name="ring_current", auto_monitor=True)
-        )
-
-    @property
-    def axes(self) -> list[MotorAxis]:
-        """The monochromator, if there is one."""
-        return [] if self.monochromator is None else [self.monochromator]
-
-    @property
-    def signals(self) -> list[EpicsSignalRO]:
-        """The ring's current, if it is known."""
-        return [] if self.ring_current is None else [self.ring_current]
 
 
 def _stage(prefix: str, said: schema.Stage, name: str) -> EpicsStage:

@@ -18,11 +18,11 @@ from ptycho_plugin.devices.epics.answers import (
     commanded,
     named,
     read,
-    settled,
     told,
 )
 from ptycho_plugin.devices.epics.pilatus import CAMERA, STOP_S, WRITER, PilatusRecords
 from ptycho_plugin.devices.hdf5_frames import DATASET
+from ptycho_plugin.devices.statuses import settled
 from ptycho_plugin.errors import DeviceError
 
 POLL_S = 0.02

@@ -10,9 +10,10 @@ from ophyd.areadetector.cam import PilatusDetectorCam
 from ophyd.areadetector.plugins import HDF5Plugin_V34
 
 from ptycho_plugin import beamline_file
-from ptycho_plugin.devices.epics.answers import ANSWER_S, commanded, settled
+from ptycho_plugin.devices.epics.answers import ANSWER_S, commanded
 from ptycho_plugin.devices.epics.settings import Settings
 from ptycho_plugin.devices.frame_camera import FrameCamera
+from ptycho_plugin.devices.statuses import settled
 from ptycho_plugin.errors import DeviceError
 
 CAMERA = "see the camera's StatusMessage"

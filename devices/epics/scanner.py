@@ -12,6 +12,7 @@ from ophyd import Component, Device, EpicsSignal, EpicsSignalRO
 from ophyd.status import Status
 
 from ptycho_plugin.devices.beamline import Captured, GatedPoints
+from ptycho_plugin.devices.statuses import finished
 from ptycho_plugin.errors import DeviceError, InputError
 
 LOADED, ARMED, RUNNING, DONE, ABORTED, FAULT = "Loaded", "Armed", "Running", "Done", "Aborted", "Fault"
@@ -53,8 +54,7 @@ class EpicsScanner(Device):
         super().__init__(prefix, **kwargs)
         self._points = 0
         self._gate_s = 0.0
-        self._ended = Status(self)
-        self._ended.set_finished()
+        self._ended = finished(self)
 
     @property
     def captured(self) -> Captured:
@@ -109,9 +109,7 @@ class EpicsScanner(Device):
     def kickoff(self) -> Status:
         """Start; where it was stopped since it was armed, it ends at once."""
         self._ended = self._when_done(self._run)
-        started = Status(self)
-        started.set_finished()
-        return started
+        return finished(self)
 
     def complete(self) -> Status:
         """Return the status of the trajectory that was started last."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ptycho_plugin.devices.epics.answers import ANSWER_S, read, settled, told
+from ptycho_plugin.devices.epics.answers import ANSWER_S, read, told
+from ptycho_plugin.devices.statuses import settled
 from ptycho_plugin.errors import DeviceError
 
 REMEDY = "see what its controller says"

@@ -9,8 +9,9 @@ from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent
 from ophyd.status import StatusBase
 
 from ptycho_plugin import beamline_file
-from ptycho_plugin.devices.epics.answers import all_of, becomes, settled, told
+from ptycho_plugin.devices.epics.answers import all_of, becomes, told
 from ptycho_plugin.devices.pausing_shutter import CLOSED, OPEN, PausingShutter
+from ptycho_plugin.devices.statuses import settled
 
 MOVE_S = 2.0
 """For the blades to move, and the limit switch to say so."""
