@@ -38,7 +38,9 @@ def connect(*devices: Device | EpicsSignalBase, timeout_s: float = CONNECT_S) ->
 
 
 def missing(device: Device | EpicsSignalBase) -> list[str]:
-    """Return the process variables of a device that are not connected."""
+    """Return the process variables that are not connected, of a device that is not."""
+    if isinstance(device, EpicsSignalBase):
+        return [device.pvname]
     signals = (walk.item for walk in device.walk_signals(include_lazy=False))
     return [
         signal.pvname for signal in signals if isinstance(signal, EpicsSignalBase) and not signal.connected

@@ -219,6 +219,9 @@ def test_a_process_variable_that_nobody_serves_is_named(
     wrong = said.model_copy(update={"encoder": said.encoder.model_copy(update={"arm": "NOBODY:ARM"})})
     with pytest.raises(DeviceError, match=r"encoder is not connected: PTYCHO:NOBODY:ARM did not answer"):
         epics_beamline(wrong, ioc.directory)
+    source = said.source.model_copy(update={"ring_current": "NOBODY:MA"})
+    with pytest.raises(DeviceError, match=r"ring_current is not connected: PTYCHO:NOBODY:MA did not answer"):
+        epics_beamline(said.model_copy(update={"source": source}), ioc.directory)
 
 
 def test_the_shutter_closes_from_any_thread_and_in_a_pause(wired: Any, line: Any) -> None:
