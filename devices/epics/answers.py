@@ -10,6 +10,7 @@ from ophyd import Device
 from ophyd.signal import EpicsSignalBase
 from ophyd.status import Status, StatusBase, SubscriptionStatus
 
+from ptycho_plugin.devices.statuses import following
 from ptycho_plugin.errors import DeviceError
 
 CONNECT_S = 10.0
@@ -104,17 +105,12 @@ def read(signal: Any) -> Any:
 
 def named(status: StatusBase, sentence: Callable[[Exception], str]) -> Status:
     """Return a status that fails with a sentence of ours where another one fails."""
-    own = Status(status)
 
-    def finish(ended: StatusBase) -> None:
-        error = ended.exception(timeout=0)
-        if error is None:
-            own.set_finished()
-        else:
-            own.set_exception(DeviceError(sentence(error)))
+    def judge(error: Exception | None) -> None:
+        if error is not None:
+            raise DeviceError(sentence(error)) from error
 
-    status.add_callback(finish)
-    return own
+    return following(status, status, judge)
 
 
 def all_of(*statuses: StatusBase) -> Status:

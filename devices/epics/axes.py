@@ -9,6 +9,7 @@ from ophyd.status import Status, StatusBase
 
 from ptycho_plugin.beamline_file import Motor, Piezo
 from ptycho_plugin.devices.epics.answers import ANSWER_S, connect
+from ptycho_plugin.devices.statuses import following
 from ptycho_plugin.devices.travel import check_travel
 from ptycho_plugin.errors import DeviceError
 
@@ -151,21 +152,15 @@ def _patience_s(distance: float, velocity: float) -> float:
 
 def _moved(axis: Any, pv: str, target: float, status: StatusBase) -> Status:
     """Return when an axis has arrived: ophyd calls a move that was stopped one that is done."""
-    own = Status(axis)
+    missed = f"{axis.name} did not arrive at {target:g} {axis.egu}: {pv}"
 
-    def finish(ended: StatusBase) -> None:
-        error = ended.exception(timeout=0)
-        at = axis.position
-        if error is None and abs(axis.target - target) <= NEAR:
-            own.set_finished()
-            return
-        why = "it was stopped" if error is None else f"{type(error).__name__} {error}"
-        own.set_exception(
-            DeviceError(
-                f"{axis.name} did not arrive at {target:g} {axis.egu}: {pv} is at {at:g} ({why}); see what "
-                "holds it"
-            )
-        )
+    def judge(error: Exception | None) -> None:
+        try:
+            at, goes_to = axis.position, axis.target
+        except Exception as gone:
+            raise DeviceError(f"{missed} does not answer ({gone}); see that its IOC runs") from gone
+        if error is not None or abs(goes_to - target) > NEAR:
+            why = "it was stopped" if error is None else f"{type(error).__name__} {error}"
+            raise DeviceError(f"{missed} is at {at:g} ({why}); see what holds it")
 
-    status.add_callback(finish)
-    return own
+    return following(axis, status, judge)

@@ -22,7 +22,7 @@ from ptycho_plugin.devices.epics.answers import (
 )
 from ptycho_plugin.devices.epics.pilatus import CAMERA, STOP_S, WRITER, PilatusRecords
 from ptycho_plugin.devices.hdf5_frames import DATASET
-from ptycho_plugin.devices.statuses import settled
+from ptycho_plugin.devices.statuses import following, settled
 from ptycho_plugin.errors import DeviceError
 
 POLL_S = 0.02
@@ -97,19 +97,13 @@ class EpicsPilatus(PilatusRecords):
             raise RuntimeError("an exposure is under way: wait until its status is done")
         exposure_s = float(self.exposure_time.get())
         acquired = self._expose(exposure_s)
-        status = Status(self)
 
-        def keep(taken: StatusBase) -> None:
-            try:
-                settled(taken)
-                self._count(self._read_when_there(expected - 1))
-            except Exception as error:  # noqa: BLE001  the status carries it to the plan
-                status.set_exception(error)
-            else:
-                status.set_finished()
+        def keep(error: Exception | None) -> None:
+            if error is not None:
+                raise error
+            self._count(self._read_when_there(expected - 1))
 
-        all_of(acquired, self._on_disk(expected, exposure_s)).add_callback(keep)
-        return status
+        return following(self, all_of(acquired, self._on_disk(expected, exposure_s)), keep)
 
     def prepare(self, value: int) -> StatusBase:
         """Take so many frames, one in each of the gates to come; less if it is prepared anew before.
