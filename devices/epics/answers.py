@@ -119,19 +119,19 @@ def all_of(*statuses: StatusBase) -> Status:
     ophyd's own ``&`` does not say why it failed.
     """
     own = Status(statuses)
-    missing_ones = set(map(id, statuses))
+    pending = set(map(id, statuses))
     lock = Lock()
 
     def finish(ended: StatusBase) -> None:
         error = ended.exception(timeout=0)
         with lock:
-            missing_ones.discard(id(ended))
-            if own.done or (error is None and missing_ones):
+            pending.discard(id(ended))
+            if own.done or (error is None and pending):
                 return
             if error is None:
                 own.set_finished()
             else:
-                missing_ones.clear()
+                pending.clear()
                 own.set_exception(error)
 
     for status in statuses:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
+from ptycho_plugin.child_process import start_module
 from ptycho_plugin.errors import PtychoError
 from ptycho_plugin.ioc.beamline_file import write_beamline_file
 from ptycho_plugin.ioc.settings import PREFIX, IocSettings, free_port
@@ -115,21 +115,9 @@ class IocProcess:
         """Start the process, also after `kill`: a new life, motors at zero and no photons counted."""
         self.directory.mkdir(parents=True, exist_ok=True)
         write_beamline_file(self.settings, self.beamline_file)
-        with self.log.open("a") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "ptycho_plugin.ioc"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,  # Ctrl-C pauses the RunEngine, and must not end the beamline
-            )
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None  # noqa: S101  (for the type checker: both are pipes)
-        assert stdout is not None  # noqa: S101
-        stdin.write(self.settings.model_dump_json() + "\n")
-        stdin.flush()
-        if not stdout.readline():
+        settings = self.settings.model_dump_json()
+        self._process, ready = start_module("ptycho_plugin.ioc", settings, self.log)
+        if not ready:
             self._wait()
             raise IocError(f"the simulated beamline did not start: {self._last_words()}")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ptycho_plugin.child_process import start_module
 from ptycho_plugin.errors import PublishingError
 
 SHUTDOWN_SECONDS = 10
@@ -78,16 +79,13 @@ class LocalTiledServer:
             raise PublishingError(
                 f"{self.directory} cannot hold a server's files: {error.strerror}"
             ) from None
-        with self.log.open("a") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "ptycho_plugin.publishing.server"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,  # Ctrl-C pauses the RunEngine, and must not end the server
-            )
-        self._base_uri = self._start(self._process)
+        settings = {"directory": str(self.directory), "readable": self.readable, "api_key": self.api_key}
+        self._process, self._base_uri = start_module(
+            "ptycho_plugin.publishing.server", json.dumps(settings), self.log
+        )
+        if not self._base_uri:
+            self.close()
+            raise PublishingError(f"the Tiled server in {self.directory} did not start: read {self.log}")
         return self
 
     def __exit__(
@@ -105,18 +103,6 @@ class LocalTiledServer:
         if self._process is not None:
             self._process.communicate()
             self._process = None
-
-    def _start(self, process: subprocess.Popen[str]) -> str:
-        assert process.stdin is not None  # noqa: S101 (for the type checker: both are pipes)
-        assert process.stdout is not None  # noqa: S101
-        settings = {"directory": str(self.directory), "readable": self.readable, "api_key": self.api_key}
-        process.stdin.write(json.dumps(settings) + "\n")
-        process.stdin.flush()
-        ready = process.stdout.readline()
-        if not ready:
-            self.close()
-            raise PublishingError(f"the Tiled server in {self.directory} did not start: read {self.log}")
-        return ready.strip()
 
 
 def serve() -> None:
