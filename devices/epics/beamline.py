@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ophyd import EpicsSignalRO
 
@@ -86,7 +86,6 @@ def epics_beamline(
     devices = (detector, encoder, flux, shutter, attenuator, scanner, ring_current)
     connect(*(device for device in devices if device is not None))
     return Beamline(
-        name=said.name,
         stage=stage,
         coarse=coarse,
         encoder=encoder,
@@ -95,29 +94,38 @@ def epics_beamline(
         shutter=shutter,
         attenuator=attenuator,
         scanner=scanner,
-        geometry=said.geometry,
-        optic=said.optic,
-        beam_centre_px=said.detector.beam_centre_px,
-        photons_per_second=said.source.photons_per_second,
-        orientation=said.mounting.detector,
-        position_sign=said.mounting.position_sign,
-        focus_size=said.source.focus_size,
-        detector_limits=DetectorLimits(
-            said.detector.counter_limit, said.detector.counts_per_second, said.detector.readout_s
-        ),
-        trigger_period_s=said.trigger_period_s,
-        shutter_timing=said.shutter.timing,
-        stage_timing=MoveTiming(said.stage.velocity_um_s, said.stage.settle_s),
-        coarse_timing=MoveTiming(said.coarse.velocity_um_s, said.coarse.settle_s),
-        detection=said.detection,
-        places=said.places,
         calibrations=calibrations,
         monochromator=motors.get(MONOCHROMATOR),
         zone_plate_z=motors.get("zone_plate_z"),
         threshold=detector.threshold_keV,
         ring_current=ring_current,
         others=(*motors.values(), *([] if ring_current is None else [ring_current])),
+        **_facts(said),
     )
+
+
+def _facts(said: BeamlineFile) -> dict[str, Any]:
+    """Return what a beamline knows besides its devices."""
+    detector = said.detector
+    return {
+        "name": said.name,
+        "geometry": said.geometry,
+        "optic": said.optic,
+        "beam_centre_px": detector.beam_centre_px,
+        "photons_per_second": said.source.photons_per_second,
+        "orientation": said.mounting.detector,
+        "position_sign": said.mounting.position_sign,
+        "focus_size": said.source.focus_size,
+        "detector_limits": DetectorLimits(
+            detector.counter_limit, detector.counts_per_second, detector.readout_s
+        ),
+        "trigger_period_s": said.trigger_period_s,
+        "shutter_timing": said.shutter.timing,
+        "stage_timing": MoveTiming(said.stage.velocity_um_s, said.stage.settle_s),
+        "coarse_timing": MoveTiming(said.coarse.velocity_um_s, said.coarse.settle_s),
+        "detection": said.detection,
+        "places": said.places,
+    }
 
 
 def _stage(prefix: str, said: schema.Stage, name: str) -> EpicsStage:

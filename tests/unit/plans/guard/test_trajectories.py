@@ -222,20 +222,28 @@ def test_a_pause_stops_at_the_next_gate_and_the_rest_is_a_trajectory_of_its_own(
     assert documents.of("stop")[0]["exit_status"] == "success"
 
 
-def test_a_pause_at_any_message_exposes_no_point_twice_and_loses_none(
-    engine: RunEngine, film: Any, documents: Any, scan: Any, run_until: Any
-) -> None:
+def at_random_messages(
+    engine: RunEngine, scan: Any, run_until: Any, interrupt: Interrupt, seed: int
+) -> Iterator[tuple[int, int]]:
+    """Interrupt a repeat at each of some messages, and yield its number and the message's."""
     commands: list[str] = []
     engine.msg_hook = lambda message: commands.append(message.command)
     engine(scan(repeat=1))
     engine.msg_hook = None
-    some = np.random.default_rng(5).choice(
+    some = np.random.default_rng(seed).choice(
         range(commands.index("open_run"), len(commands) - 2), 10, replace=False
     )
     for repeat, at in enumerate(sorted(some.tolist()), start=10):
         numbers = iter(range(10_000))
         with suppress(RunEngineInterrupted):  # it may be over before, as fast as it goes
-            run_until(scan(repeat=repeat), lambda message, at=at, numbers=numbers: next(numbers) == at, pause)
+            run_until(scan(repeat=repeat), lambda _, at=at, numbers=numbers: next(numbers) == at, interrupt)
+        yield repeat, at
+
+
+def test_a_pause_at_any_message_exposes_no_point_twice_and_loses_none(
+    engine: RunEngine, film: Any, documents: Any, scan: Any, run_until: Any
+) -> None:
+    for repeat, at in at_random_messages(engine, scan, run_until, pause, seed=5):
         assert not film.is_open, f"the shutter is open in a pause at message {at}"
         if engine.state == "paused":
             engine.resume()
@@ -287,17 +295,7 @@ def test_the_same_call_goes_on_point_by_point_or_in_one_go(
 def test_an_abort_at_any_message_goes_on_and_loses_nothing(
     engine: RunEngine, film: Any, documents: Any, scan: Any, run_until: Any
 ) -> None:
-    commands: list[str] = []
-    engine.msg_hook = lambda message: commands.append(message.command)
-    engine(scan(repeat=1))
-    engine.msg_hook = None
-    some = np.random.default_rng(6).choice(
-        range(commands.index("open_run"), len(commands) - 2), 10, replace=False
-    )
-    for repeat, at in enumerate(sorted(some.tolist()), start=10):
-        numbers = iter(range(10_000))
-        with suppress(RunEngineInterrupted):  # it may be over before, as fast as it goes
-            run_until(scan(repeat=repeat), lambda message, at=at, numbers=numbers: next(numbers) == at, abort)
+    for repeat, at in at_random_messages(engine, scan, run_until, abort, seed=6):
         assert engine.state == "idle"
         assert engine.rewindable
         progress = film.ledger.scans.progress(film.region, repeat)
