@@ -1,6 +1,7 @@
 """A simulated film in the beam, a ledger that knows it, and plans that expose three points of it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import bluesky.plans as bp
 import numpy as np
 import pytest
 from bluesky import RunEngine
-from bluesky.utils import Msg
+from bluesky.utils import Msg, RunEngineInterrupted
 
 from ptycho_plugin.devices import Beamline, simulated_beamline
 from ptycho_plugin.flux import FluxCalibration
@@ -177,3 +178,28 @@ def run_until(engine: RunEngine) -> RunUntil:
             engine.msg_hook = None
 
     return run
+
+
+@pytest.fixture
+def at_random_messages(engine: RunEngine, run_until: RunUntil) -> Callable[..., Iterator[tuple[int, int]]]:
+    """Interrupt repeats of a scan, each at one of its messages, and yield their numbers and the messages'."""
+
+    def interrupted(
+        scan: Callable[..., Iterator[Msg]], interrupt: Callable[[RunEngine], object], seed: int
+    ) -> Iterator[tuple[int, int]]:
+        commands: list[str] = []
+        engine.msg_hook = lambda message: commands.append(message.command)
+        engine(scan(repeat=1))
+        engine.msg_hook = None
+        some = np.random.default_rng(seed).choice(
+            range(commands.index("open_run"), len(commands) - 2), 10, replace=False
+        )
+        for repeat, at in enumerate(sorted(some.tolist()), start=10):
+            numbers = iter(range(10_000))
+            with suppress(RunEngineInterrupted):  # it may be over before, as fast as it goes
+                run_until(
+                    scan(repeat=repeat), lambda _, at=at, numbers=numbers: next(numbers) == at, interrupt
+                )
+            yield repeat, at
+
+    return interrupted

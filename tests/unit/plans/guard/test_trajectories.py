@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -222,28 +221,10 @@ def test_a_pause_stops_at_the_next_gate_and_the_rest_is_a_trajectory_of_its_own(
     assert documents.of("stop")[0]["exit_status"] == "success"
 
 
-def at_random_messages(
-    engine: RunEngine, scan: Any, run_until: Any, interrupt: Interrupt, seed: int
-) -> Iterator[tuple[int, int]]:
-    """Interrupt a repeat at each of some messages, and yield its number and the message's."""
-    commands: list[str] = []
-    engine.msg_hook = lambda message: commands.append(message.command)
-    engine(scan(repeat=1))
-    engine.msg_hook = None
-    some = np.random.default_rng(seed).choice(
-        range(commands.index("open_run"), len(commands) - 2), 10, replace=False
-    )
-    for repeat, at in enumerate(sorted(some.tolist()), start=10):
-        numbers = iter(range(10_000))
-        with suppress(RunEngineInterrupted):  # it may be over before, as fast as it goes
-            run_until(scan(repeat=repeat), lambda _, at=at, numbers=numbers: next(numbers) == at, interrupt)
-        yield repeat, at
-
-
 def test_a_pause_at_any_message_exposes_no_point_twice_and_loses_none(
-    engine: RunEngine, film: Any, documents: Any, scan: Any, run_until: Any
+    engine: RunEngine, film: Any, documents: Any, scan: Any, at_random_messages: Any
 ) -> None:
-    for repeat, at in at_random_messages(engine, scan, run_until, pause, seed=5):
+    for repeat, at in at_random_messages(scan, pause, seed=5):
         assert not film.is_open, f"the shutter is open in a pause at message {at}"
         if engine.state == "paused":
             engine.resume()
@@ -293,9 +274,9 @@ def test_the_same_call_goes_on_point_by_point_or_in_one_go(
 
 
 def test_an_abort_at_any_message_goes_on_and_loses_nothing(
-    engine: RunEngine, film: Any, documents: Any, scan: Any, run_until: Any
+    engine: RunEngine, film: Any, documents: Any, scan: Any, at_random_messages: Any
 ) -> None:
-    for repeat, at in at_random_messages(engine, scan, run_until, abort, seed=6):
+    for repeat, at in at_random_messages(scan, abort, seed=6):
         assert engine.state == "idle"
         assert engine.rewindable
         progress = film.ledger.scans.progress(film.region, repeat)
