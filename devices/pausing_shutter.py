@@ -114,7 +114,7 @@ class PausingShutter(Device):
         raise NotImplementedError
 
     def _let_end(self, late_s: float) -> None:
-        """Begin no more exposures, and block until none is under way, or one is so many seconds late."""
+        """Block until no exposure is under way, or one is so many seconds late."""
         raise NotImplementedError
 
     def _is_exposing(self) -> bool:

@@ -12,9 +12,12 @@ class TravelLimitError(InputError, LimitError):
 
 
 def check_travel(name: str, value: float, limits: tuple[float, float], units: str) -> None:
-    """Raise `TravelLimitError` if an axis cannot go to a position; equal limits are none."""
+    """Raise `TravelLimitError` if an axis cannot go to a position.
+
+    Equal limits are none; ones that exclude each other, such as a record's and a file's, allow nothing.
+    """
     low, high = limits
-    if low < high and not low <= value <= high:
+    if low != high and not low <= value <= high:
         raise TravelLimitError(
             f"{name} cannot go to {value:g} {units}: its limits are {low:g} to {high:g} {units}"
         )

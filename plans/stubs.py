@@ -11,6 +11,7 @@ from bluesky.utils import Msg, MsgGenerator, short_uid
 
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.devices.beamline import Stage
+from ptycho_plugin.devices.pausing_shutter import LATE_S
 
 POLL_S = 0.01
 
@@ -96,7 +97,9 @@ def reading_of(readable: Readable[Any]) -> MsgGenerator[dict[str, Any]]:
 
 def value_of(readable: Any) -> MsgGenerator[float]:
     """Return the one value of a device; a reading that a pause cancelled is made again."""
-    while (value := (yield from bps.rd(readable))) is None:
+    if not (yield from is_run()):
+        return 0.0
+    while (value := (yield from bps.rd(readable, default_value=None))) is None:
         pass
     return float(value)
 
@@ -112,15 +115,19 @@ def _rewindable(plan: MsgGenerator[None], rewindable: bool) -> MsgGenerator[None
 
 
 def _expose_and_read(beamline: Beamline, stage: Stage) -> MsgGenerator[None]:
-    frame = short_uid("frame")
-    taken = yield from bpp.finalize_wrapper(_expose(beamline, frame), close_shutter(beamline))
+    frame, exposure_s = short_uid("frame"), (yield from value_of(beamline.detector.exposure_time))
+    measured = yield from bpp.finalize_wrapper(_expose(beamline, exposure_s, frame), close_shutter(beamline))
     yield from bps.wait(group=frame)
-    yield from until_done(taken)
+    for status in measured:
+        yield from until_done(status)
     yield from record([beamline.detector, beamline.encoder, beamline.flux, stage.y, stage.x], "primary")
 
 
-def _expose(beamline: Beamline, frame: str) -> MsgGenerator[Status | None]:
-    """Make one exposure, and return when its frame is there: that takes longer, and would be dose."""
+def _expose(beamline: Beamline, exposure_s: float, frame: str) -> MsgGenerator[list[Status | None]]:
+    """Make one exposure, and return when its counts and its frame are there.
+
+    The frame, and counts that never come, take longer than the exposure: waited for here, that would be dose.
+    """
     gate = short_uid("gate")
     counters = []
     for counter in (beamline.encoder, beamline.flux):
@@ -128,10 +135,8 @@ def _expose(beamline: Beamline, frame: str) -> MsgGenerator[Status | None]:
     for status in (yield from bps.mv(beamline.shutter, "open")):
         yield from until_done(status)
     taken = yield from bps.trigger(beamline.detector, group=frame)
-    yield from bps.wait(group=gate)
-    for status in counters:
-        yield from until_done(status)
-    return taken
+    yield from bps.wait(group=gate, timeout=exposure_s + LATE_S, error_on_timeout=False)
+    return [*counters, taken]
 
 
 def until_done(status: Status | None) -> MsgGenerator[None]:

@@ -48,8 +48,8 @@ def missing(device: Device | EpicsSignalBase) -> list[str]:
     ]
 
 
-def told(signal: Any, value: Any, timeout_s: float, remedy: str) -> Status:
-    """Set a signal with put completion, and return when it has answered.
+def told(signal: Any, value: Any, timeout_s: float | None, remedy: str) -> Status:
+    """Set a signal with put completion, and return when it has answered, however late if there is no timeout.
 
     The status fails, as `DeviceError`, with the process variable's name and the remedy.
 
@@ -59,8 +59,20 @@ def told(signal: Any, value: Any, timeout_s: float, remedy: str) -> Status:
         If it is not connected.
     """
     answer = _sent(signal, value, remedy, lambda: signal.set(value, timeout=timeout_s))
-    said = f"{signal.setpoint_pvname} = {value!r} was not completed within {timeout_s:g} s: {remedy}"
+    within = "" if timeout_s is None else f" within {timeout_s:g} s"
+    said = f"{signal.setpoint_pvname} = {value!r} was not completed{within}: {remedy}"
     return named(answer, lambda _: said)
+
+
+def send(signal: Any, value: Any, remedy: str) -> None:
+    """Set a signal, and wait for no answer.
+
+    Raises
+    ------
+    DeviceError
+        If it is not connected.
+    """
+    _sent(signal, value, remedy, lambda: signal.put(value, use_complete=False))
 
 
 def commanded(signal: Any, value: int, timeout_s: float, remedy: str) -> Status:
@@ -74,7 +86,7 @@ def commanded(signal: Any, value: int, timeout_s: float, remedy: str) -> Status:
     DeviceError
         If it is not connected.
     """
-    _sent(signal, value, remedy, lambda: signal.put(value, use_complete=False))
+    send(signal, value, remedy)
     return becomes(signal, value, timeout_s, f"say {value}", remedy)
 
 

@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+from math import isclose
+from threading import Event
 from typing import Any
 
-from ophyd import EpicsMotor, EpicsSignal, EpicsSignalRO, FormattedComponent, PVPositionerPC
+from ophyd import Component, EpicsMotor, EpicsSignal, EpicsSignalRO, FormattedComponent, PVPositionerPC
+from ophyd.positioner import PositionerBase
 from ophyd.status import Status, StatusBase
+from ophyd.utils import WaitTimeoutError
 
 from ptycho_plugin.beamline_file import Motor, Piezo
 from ptycho_plugin.devices.epics.answers import ANSWER_S, connect
-from ptycho_plugin.devices.statuses import following
+from ptycho_plugin.devices.statuses import finished, following
 from ptycho_plugin.devices.travel import check_travel
 from ptycho_plugin.errors import DeviceError
 
 NEAR = 1e-6
-"""Within which a set point is the one that was set: records keep doubles."""
+"""Within which, also as a part of it, a set point is the one that was set: some keep no doubles."""
 SLACK = 2.0
 """Times distance over velocity that a move may take, besides `ANSWER_S`: it accelerates, and settles."""
 
 
-class MotorAxis(EpicsMotor):
+class _Arriving(PositionerBase):
+    """An axis whose move is done only where it was to go; it comes before ophyd's class."""
+
+    _move = finished("no move")
+    _excused = Event()
+
+    def set(self, new_position: float) -> Status:
+        """Move; the status fails if it takes much longer than its velocity says, or ends elsewhere.
+
+        One that the RunEngine stops in a pause is done as well: when it resumes, it makes the move again.
+        """
+        self._excused = excused = Event()
+        timeout_s = _patience_s(new_position - self.position, self._velocity())
+        moved = self.move(new_position, wait=False, timeout=timeout_s)
+        self._move = _moved(self, self._moved_by, new_position, moved, excused)
+        return self._move
+
+    def stop(self, *, success: bool = False) -> None:
+        """Stop where it is now."""
+        if success:
+            self._excused.set()
+        super().stop(success=success)
+
+    async def pause(self) -> None:
+        """Come to rest: the end of a move that was stopped must not be taken for that of the next one."""
+        with suppress(WaitTimeoutError):  # its own time limit tells of it
+            await asyncio.to_thread(self._move.exception, timeout=ANSWER_S)
+
+    async def resume(self) -> None:
+        """Wait for what the plan says."""
+
+
+class MotorAxis(_Arriving, EpicsMotor):
     """A motor record.
 
     Parameters
@@ -32,10 +70,14 @@ class MotorAxis(EpicsMotor):
     name : str
     """
 
+    gave_up = Component(EpicsSignalRO, ".MISS", auto_monitor=True, kind="omitted")
+    """Whether its last move ended, after all retries, elsewhere."""
+
     def __init__(self, prefix: str, motor: Motor, units: str, *, name: str) -> None:
         super().__init__(prefix + motor.pv, name=name)
         self._own_limits = motor.limits
         self._units = units
+        self._moved_by = self.prefix
 
     def connect(self) -> None:
         """Wait until it is connected.
@@ -66,13 +108,16 @@ class MotorAxis(EpicsMotor):
         """Where it goes; a record that was stopped takes the place where it stands."""
         return float(self.user_setpoint.get(use_monitor=False))
 
-    def set(self, new_position: float) -> Status:
-        """Move; the status fails if it takes much longer than its velocity says, or is stopped."""
-        timeout_s = _patience_s(new_position - self.position, float(self.velocity.get()))
-        return _moved(self, self.prefix, new_position, self.move(new_position, wait=False, timeout=timeout_s))
+    @property
+    def has_given_up(self) -> bool:
+        """Whether it stays away from its target."""
+        return bool(self.gave_up.get(use_monitor=False))
+
+    def _velocity(self) -> float:
+        return float(self.velocity.get())
 
 
-class PiezoAxis(PVPositionerPC):
+class PiezoAxis(_Arriving, PVPositionerPC):
     """An axis whose set point completes its put when it has settled.
 
     Parameters
@@ -90,12 +135,14 @@ class PiezoAxis(PVPositionerPC):
     low = FormattedComponent(EpicsSignalRO, "{_pvs[low]}", kind="omitted", auto_monitor=True)
     high = FormattedComponent(EpicsSignalRO, "{_pvs[high]}", kind="omitted", auto_monitor=True)
     stop_value = 1
+    has_given_up = False
 
     def __init__(self, prefix: str, piezo: Piezo, velocity_um_s: float, *, name: str) -> None:
         named_pvs = piezo.model_dump(include={"setpoint", "readback", "stop", "low", "high"})
         self._pvs = {what: prefix + pv for what, pv in named_pvs.items()}
         self._own_limits = piezo.limits
         self._velocity_um_s = velocity_um_s
+        self._moved_by = self._pvs["setpoint"]
         super().__init__(name=name, egu="um")
         self.readback.name = self.name
 
@@ -123,11 +170,8 @@ class PiezoAxis(PVPositionerPC):
         """Where it goes."""
         return float(self.setpoint.get())
 
-    def set(self, new_position: float) -> Status:
-        """Move; the status fails if it takes much longer than its velocity says, or is stopped."""
-        timeout_s = _patience_s(new_position - self.position, self._velocity_um_s)
-        status = self.move(new_position, wait=False, timeout=timeout_s)
-        return _moved(self, self._pvs["setpoint"], new_position, status)
+    def _velocity(self) -> float:
+        return self._velocity_um_s
 
 
 Axis = MotorAxis | PiezoAxis
@@ -141,8 +185,8 @@ def axis(prefix: str, said: Motor | Piezo, velocity_um_s: float, *, name: str) -
 
 
 def _inner(one: tuple[float, float], other: tuple[float, float] | None) -> tuple[float, float]:
-    """Return the limits that keep both; equal ones are none."""
-    pairs = [pair for pair in (one, other) if pair is not None and pair[0] < pair[1]]
+    """Return the limits that keep both, as `check_travel` takes them."""
+    pairs = [pair for pair in (one, other) if pair is not None and pair[0] != pair[1]]
     return (max(low for low, _ in pairs), min(high for _, high in pairs)) if pairs else (0.0, 0.0)
 
 
@@ -150,17 +194,27 @@ def _patience_s(distance: float, velocity: float) -> float:
     return ANSWER_S + (SLACK * abs(distance) / velocity if velocity > 0 else 0.0)
 
 
-def _moved(axis: Any, pv: str, target: float, status: StatusBase) -> Status:
-    """Return when an axis has arrived: ophyd calls a move that was stopped one that is done."""
+def _moved(axis: Any, pv: str, target: float, status: StatusBase, excused: Event) -> Status:
+    """Return when an axis has arrived: ophyd calls a move that was stopped one that is done.
+
+    So is a move that was excused; where the axis is, is then left to who stopped it.
+    """
     missed = f"{axis.name} did not arrive at {target:g} {axis.egu}: {pv}"
 
     def judge(error: Exception | None) -> None:
+        if excused.is_set():
+            return
         try:
-            at, goes_to = axis.position, axis.target
+            at, goes_to, gave_up = axis.position, axis.target, axis.has_given_up
         except Exception as gone:
             raise DeviceError(f"{missed} does not answer ({gone}); see that its IOC runs") from gone
-        if error is not None or abs(goes_to - target) > NEAR:
-            why = "it was stopped" if error is None else f"{type(error).__name__} {error}"
-            raise DeviceError(f"{missed} is at {at:g} ({why}); see what holds it")
+        is_elsewhere = not isclose(goes_to, target, rel_tol=NEAR, abs_tol=NEAR)
+        if error is not None:
+            why = f"{type(error).__name__} {error}"
+        elif is_elsewhere or gave_up:
+            why = "it was stopped" if is_elsewhere else "its record gave up"
+        else:
+            return
+        raise DeviceError(f"{missed} is at {at:g} ({why}); see what holds it")
 
     return following(axis, status, judge)

@@ -71,7 +71,7 @@ class EpicsPilatus(PilatusRecords):
             self._settings.change(self.hdf.file_path, f"{path.parent}/")
             self._settings.change(self.hdf.file_name, path.name)
             self._open(path)
-        except DeviceError as error:
+        except Exception as error:
             self._give_back(error)
             raise
         return staged

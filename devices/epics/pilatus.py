@@ -8,6 +8,7 @@ from typing import Any
 from ophyd import Device, EpicsSignalRO, EpicsSignalWithRBV, FormattedComponent
 from ophyd.areadetector.cam import PilatusDetectorCam
 from ophyd.areadetector.plugins import HDF5Plugin_V34
+from ophyd.device import Staged
 
 from ptycho_plugin import beamline_file
 from ptycho_plugin.devices.epics.answers import ANSWER_S, commanded
@@ -94,13 +95,15 @@ class PilatusRecords(FrameCamera):
             self._stop()
             for signal, value in self._setup():
                 self._settings.change(signal, value)
-        except DeviceError as error:
+        except Exception as error:
             self._give_back(error)
             raise
         return staged
 
     def unstage(self) -> list[object]:
-        """Stop camera and plugin, and leave them set as they were found."""
+        """Stop camera and plugin, and leave them set as they were found; nothing, where it is not staged."""
+        if self._staged is Staged.no:
+            return []
         try:
             self._stop()
         finally:
@@ -117,7 +120,7 @@ class PilatusRecords(FrameCamera):
         finally:
             settled(commanded(self.capture, 0, ANSWER_S, WRITER))
 
-    def _give_back(self, error: DeviceError) -> None:
+    def _give_back(self, error: Exception) -> None:
         """Unstage after an error; what fails then is a note to it."""
         try:
             self.unstage()

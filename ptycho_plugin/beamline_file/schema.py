@@ -28,8 +28,31 @@ Detection = Annotated[
 Positive = Annotated[float, Field(gt=0)]
 TRAJECTORY_SETTINGS = ("Y", "X", "EXPOSURE", "LOAD", "ARM", "START", "ABORT")
 TRAJECTORY_READINGS = ("STATE", "MESSAGE", "CAPTURED", "CAP:Y", "CAP:X", "CAP:COUNTS")
-CAM_SETTINGS = ("Acquire", "AcquireTime", "AcquirePeriod", "NumImages", "TriggerMode", "ThresholdEnergy")
-FILE_SETTINGS = ("Capture", "FilePath", "FileName", "SWMRMode")
+MOTOR_READINGS = ("VELO", "EGU", "MOVN", "MISS", "HLS", "LLS")
+CAM_SETTINGS = (
+    "Acquire",
+    "AcquireTime",
+    "AcquirePeriod",
+    "ArrayCallbacks",
+    "ImageMode",
+    "NumImages",
+    "TriggerMode",
+    "ThresholdEnergy",
+)
+FILE_SETTINGS = (
+    "AutoIncrement",
+    "Capture",
+    "EnableCallbacks",
+    "FileName",
+    "FilePath",
+    "FileTemplate",
+    "FileWriteMode",
+    "LazyOpen",
+    "NumCapture",
+    "NumFramesFlush",
+    "SWMRMode",
+)
+FILE_READINGS = ("FilePathExists_RBV", "NumCaptured_RBV")
 NotNegative = Annotated[float, Field(ge=0)]
 
 
@@ -81,6 +104,7 @@ class Motor(Limits):
         yield ProcessVariable(entry, f"{self.pv}.RBV", units=units)
         yield ProcessVariable(entry, f"{self.pv}.DMOV")
         yield ProcessVariable(entry, f"{self.pv}.STOP", writable=True)
+        yield from (ProcessVariable(entry, f"{self.pv}.{field}") for field in MOTOR_READINGS)
         yield from (ProcessVariable(entry, pv) for pv in self.limit_variables)
 
     @property
@@ -145,7 +169,7 @@ class Encoder(CheckedModel):
 
 
 class Flux(CheckedModel):
-    """A scaler record that the detector's gate lets count, behind an amplifier."""
+    """A scaler record that the detector's gate lets count, its clock (channel 1) too, behind an amplifier."""
 
     scaler: Pv
     channel: Annotated[int, Field(ge=1, le=32)]
@@ -154,6 +178,7 @@ class Flux(CheckedModel):
     def process_variables(self, entry: str) -> Iterator[ProcessVariable]:
         """Yield them without the beamline's prefix."""
         yield ProcessVariable(f"{entry}.scaler", f"{self.scaler}.CNT", writable=True)
+        yield ProcessVariable(f"{entry}.scaler", f"{self.scaler}.TP", writable=True)
         yield ProcessVariable(f"{entry}.scaler", f"{self.scaler}.S{self.channel}")
         yield ProcessVariable(f"{entry}.gain", self.gain, writable=True)
 
@@ -174,13 +199,14 @@ class Camera(CheckedModel):
 
     def process_variables(self, entry: str) -> Iterator[ProcessVariable]:
         """Yield what a scan sets or reads, without the beamline's prefix."""
+        yield ProcessVariable(f"{entry}.cam", f"{self.cam}Armed")
         yield from (
             ProcessVariable(f"{entry}.cam", f"{self.cam}{end}", writable=True) for end in CAM_SETTINGS
         )
         yield from (
             ProcessVariable(f"{entry}.hdf", f"{self.hdf}{end}", writable=True) for end in FILE_SETTINGS
         )
-        yield ProcessVariable(f"{entry}.hdf", f"{self.hdf}NumCaptured_RBV")
+        yield from (ProcessVariable(f"{entry}.hdf", f"{self.hdf}{end}") for end in FILE_READINGS)
 
 
 class Shutter(CheckedModel):

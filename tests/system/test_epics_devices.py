@@ -53,7 +53,7 @@ def set_up(line: Any) -> dict[str, Any]:
 def test_a_guarded_scan_over_the_wire(
     engine: RunEngine, ioc: IocProcess, line: Any, guarded: Any, run_documents: Any
 ) -> None:
-    before, found = line.get("TWIN:PHOTONS"), set_up(line)
+    before, found, preset = line.get("TWIN:PHOTONS"), set_up(line), line.get("SCALER.TP")
     engine(guarded.scan(SMALL, EXPOSURE_S))
     assert run_documents.stop["exit_status"] == "success"
     assert line.get("SHUTTER:STATUS") == 0
@@ -66,6 +66,7 @@ def test_a_guarded_scan_over_the_wire(
     np.testing.assert_allclose(counts, 5e6 * EXPOSURE_S, rtol=0.05)
     guarded.assert_told(line.get("TWIN:PHOTONS") - before)
     assert set_up(line) | {"cam1:AcquireTime": ""} == found | {"cam1:AcquireTime": ""}
+    assert line.get("SCALER.TP") == preset
 
 
 def test_the_detector_is_left_as_it_was_also_where_it_cannot_be_staged(
@@ -182,6 +183,14 @@ def test_what_does_not_answer_is_named_with_its_process_variable(wired: Any, lin
     with pytest.raises(DeviceError, match=rf"{prefix}PIL:cam1:Acquire = 1 was not completed"):
         wired.detector.trigger().wait(timeout=10)
     wired.detector.unstage()
+
+
+def test_what_others_acquire_goes_on_where_the_detector_is_not_staged(wired: Any, line: Any) -> None:
+    line.put("PIL:cam1:ImageMode", "Continuous")
+    line.put("PIL:cam1:Acquire", 1, wait=False)
+    assert line.becomes("PIL:cam1:Acquire_RBV", 1)
+    wired.detector.unstage()
+    assert line.get("PIL:cam1:Acquire_RBV") == 1
 
 
 def test_a_motor_that_was_stopped_has_not_arrived(wired: Any, line: Any) -> None:

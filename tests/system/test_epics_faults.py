@@ -1,5 +1,6 @@
 """What fails in mid-scan over Channel Access ends with the shutter closed, and run and ledger as it was."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ SMALL = ConcentricRings(height_um=0.6, width_um=0.6)
 POINTS = len(SMALL.offsets_um())
 EXPOSURE_S = 0.02
 HALF_WAY = POINTS // 2
+PATIENCE_S = 2.0
+"""Our devices' with the beamline's."""
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +27,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     from ptycho_plugin.devices.epics import answers, axes, counters, frames, settings, shutter
 
     for module in (answers, axes, counters, frames, settings):
-        monkeypatch.setattr(module, "ANSWER_S", 2.0)
+        monkeypatch.setattr(module, "ANSWER_S", PATIENCE_S)
     monkeypatch.setattr(shutter, "MOVE_S", 2.0)
 
 
@@ -67,6 +70,40 @@ def test_a_stage_that_stalls(
     line.put("TWIN:FAULT", "none")
     assert_goes_on(engine, guarded, run_documents, line, POINTS - HALF_WAY + 1)
     guarded.assert_told(line.get("TWIN:PHOTONS") - before)
+
+
+def test_a_pause_in_the_middle_of_a_move_and_one_of_an_armed_counter(
+    engine: RunEngine, wired: Any, guarded: Any, line: Any, run_documents: Any, monkeypatch: Any
+) -> None:
+    trigger = wired.encoder.trigger
+
+    def pause() -> None:
+        engine.loop.create_task(engine._request_pause_coro())
+
+    def go_far(message: Msg) -> None:
+        if message.command == "set" and message.obj is wired.stage.y:
+            engine.msg_hook = None
+            line.when(lambda: wired.stage.y.moving, lambda: engine.loop.call_soon_threadsafe(pause))
+
+    def arm_and_pause() -> Any:
+        monkeypatch.setattr(wired.encoder, "trigger", trigger)
+        pause()
+        return trigger()
+
+    wired.stage.y.set(-30.0).wait(timeout=10)
+    engine.msg_hook = go_far
+    with pytest.raises(RunEngineInterrupted):
+        engine(guarded.scan(SMALL, EXPOSURE_S))
+    assert not wired.stage.y.moving
+    assert line.get("SHUTTER:STATUS") == 0
+    monkeypatch.setattr(wired.encoder, "trigger", arm_and_pause)
+    with pytest.raises(RunEngineInterrupted):
+        engine.resume()
+    threading.Event().wait(PATIENCE_S + 1)
+    engine.resume()
+    assert run_documents.stop["exit_status"] == "success"
+    assert len(run_documents.joined) == POINTS
+    assert guarded.ledger.exposures(guarded.region).frame.tolist() == ["saved"] * POINTS
 
 
 @pytest.mark.parametrize("fault", ["miss_trigger", "drop_frame"])

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from bluesky import RunEngine
 from bluesky.utils import FailedStatus, InvalidCommand, Msg, RunEngineInterrupted
+from ophyd.status import DeviceStatus
 
 from ptycho_plugin.devices.hdf5_frames import FrameFile
-from ptycho_plugin.errors import InputError
+from ptycho_plugin.errors import DeviceError, InputError
+from ptycho_plugin.plans import stubs
 from ptycho_plugin.plans.acquisition import acquire
-from ptycho_plugin.plans.stubs import expose_point, go_to
+from ptycho_plugin.plans.stubs import expose_point, go_to, value_of
 
 POINTS = [(0.1, -0.2), (0.3, 0.4)]
 
@@ -222,3 +224,47 @@ def test_a_plan_can_be_looked_at_without_running_it(make_beamline: Any, world: A
     messages = list(expose_point(make_beamline(), (0.0, 0.0)))
     assert [m.obj.name for m in messages if m.command == "trigger"] == ["encoder", "flux", "pilatus"]
     assert not world.exposures
+
+
+def test_counts_that_never_come_do_not_hold_the_shutter_open(
+    engine: RunEngine, make_beamline: Any, world: Any, monkeypatch: Any
+) -> None:
+    beamline = make_beamline()
+    never, seen = DeviceStatus(beamline.encoder), []
+    monkeypatch.setattr(stubs, "LATE_S", 0.1)
+    monkeypatch.setattr(beamline.encoder, "trigger", lambda: never)
+
+    def give_up(message: Msg) -> None:
+        if message.command == "sleep":  # of the loop that waits for what has not come
+            seen.append(world.is_open)
+            never.set_exception(DeviceError("no gate"))
+
+    engine.msg_hook = give_up
+    with pytest.raises((FailedStatus, DeviceError)):
+        engine(scan(beamline))
+    assert seen == [False]
+
+
+@pytest.mark.parametrize("cancelled", [0, 1])
+def test_a_value_that_a_pause_cancelled_is_no_zero(
+    engine: RunEngine, make_beamline: Any, cancelled: int
+) -> None:
+    beamline, values = make_beamline(), []
+    beamline.detector.exposure_time.put(0.3)
+
+    def plan() -> Any:
+        values.append((yield from value_of(beamline.detector.exposure_time)))
+
+    def cancelling() -> Any:
+        inner, response, left = plan(), None, cancelled
+        while True:
+            try:
+                message = inner.send(response)
+            except StopIteration:
+                return
+            response = yield message
+            if message.command == "read" and left:
+                response, left = None, left - 1
+
+    engine(cancelling())
+    assert values == [0.3]
