@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +16,6 @@ from ptycho_plugin.errors import InputError, PreflightRefusal
 from ptycho_plugin.geometry import M_PER_UM, Geometry, is_same_energy
 from ptycho_plugin.plans.arguments import BeamlineArgument, Energy, checked
 from ptycho_plugin.plans.stubs import close_shutter, is_run, value_of
-
-logger = logging.getLogger(__name__)
 
 THRESHOLD = 0.5
 """Of the photon energy: a photon that two pixels share is counted once (Kraft et al., J. Synchrotron Rad. 16,
@@ -127,5 +124,4 @@ def _tell(beamline: Beamline, energy_eV: float) -> None:
         "calibration and beam centre were of another energy: run find_beam_centre, calibrate_flux and "
         "probe_calibration."
     )
-    logger.warning(said)
     Console(stderr=True).print(said, style="bold yellow")

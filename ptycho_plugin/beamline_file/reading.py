@@ -19,6 +19,7 @@ from ptycho_plugin.errors import InputError
 
 Path_ = tuple[str | int, ...]
 HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
+TABLE = 'give a table, for an axis such as { kind = "motor", pv = "COARSE:Y" }'
 KEY = re.compile(r"\s*([A-Za-z0-9_.\-\"' ]+?)\s*=")
 
 
@@ -51,8 +52,8 @@ def read_beamline_file(path: str | Path) -> BeamlineFile:
     except ValidationError as error:
         lines = _lines(text)
         wrong = sorted(_wrong(one, data, lines) for one in _errors(error))
-        said = "; ".join(f"line {line}: {sentence}" if line else sentence for line, sentence in wrong)
-        raise InputError(f"the beamline file {path} cannot be used: {said}") from None
+        said = [f"line {line}: {sentence}" if line else sentence for line, sentence in wrong]
+        raise InputError("\n  ".join([f"the beamline file {path} cannot be used:", *said])) from None
 
 
 def _errors(error: ValidationError, at: Path_ = ()) -> Iterator[Mapping[str, Any]]:
@@ -68,7 +69,7 @@ def _errors(error: ValidationError, at: Path_ = ()) -> Iterator[Mapping[str, Any
 
 def _wrong(error: Mapping[str, Any], data: Mapping[str, Any], lines: Mapping[Path_, int]) -> tuple[int, str]:
     """Return the line of an error, 0 where there is none, and a sentence about it."""
-    where = _without_tags(error["loc"], data)
+    where = _without_tags(error, data)
     name = ".".join(map(str, where))
     if error["type"] == "missing" and isinstance(error["loc"][-1], str):
         return _line(where[:-1], lines), f"{name} is missing: add it"
@@ -76,22 +77,27 @@ def _wrong(error: Mapping[str, Any], data: Mapping[str, Any], lines: Mapping[Pat
         close = get_close_matches(str(where[-1]), list(_known(BeamlineFile.model_json_schema())), n=1)
         remedy = f"did you mean '{close[0]}'?" if close else "remove it"
         return _line(where, lines), f"{name} is not known: {remedy}"
-    value = shorten(repr(error["input"]), LONGEST_VALUE, placeholder=" ...")
     reason = error.get("ctx", {}).get("error", error["msg"])
+    value = shorten(repr(error["input"]), LONGEST_VALUE, placeholder=" ...")
     if error["type"] == "union_tag_not_found":
         return _line(where, lines), f"{name}.kind is missing: say 'motor' or 'piezo'"
+    if error["type"] == "union_tag_invalid":
+        kind = error["input"]["kind"]
+        return _line((*where, "kind"), lines), f"{name}.kind = {kind!r} is not known: say 'motor' or 'piezo'"
+    if error["type"] in ("model_type", "model_attributes_type"):
+        return _line(where, lines), f"{name} = {value} cannot be used: {TABLE}"
     return _line(where, lines), f"{name} = {value} cannot be used: {reason}"
 
 
-def _without_tags(location: Path_, data: Any) -> Path_:
+def _without_tags(error: Mapping[str, Any], data: Any) -> Path_:
     """Return where an error is in the file: pydantic also names which of several models it tried."""
-    kept: list[str | int] = []
+    location, kept = error["loc"], list[str | int]()
     for number, part in enumerate(location):
         inside = isinstance(data, Mapping) and part in data
         if inside or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
             kept.append(part)
             data = data[part]
-        elif number == len(location) - 1 and not isinstance(data, list):
+        elif error["type"] == "missing" and number == len(location) - 1 and not isinstance(data, list):
             kept.append(part)
     return tuple(kept)
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.dataset import COUNTER_LIMIT
@@ -196,6 +204,14 @@ class Camera(CheckedModel):
     counts_per_second: Positive = 1e6
     """Rate in one pixel above which photons pile up."""
     readout_s: NotNegative = 3e-3
+
+    @field_validator("beam_centre_px")
+    @classmethod
+    def _in_the_frame(cls, centre: tuple[float, float], others: ValidationInfo) -> tuple[float, float]:
+        rows, columns = others.data.get("frame_shape", (math.inf, math.inf))
+        if not (0 <= centre[0] < rows and 0 <= centre[1] < columns):
+            raise ValueError(f"give the direct beam's (row, column) in a frame of {rows} x {columns} px")
+        return centre
 
     def process_variables(self, entry: str) -> Iterator[ProcessVariable]:
         """Yield what a scan sets or reads, without the beamline's prefix."""

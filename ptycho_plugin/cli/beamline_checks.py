@@ -12,9 +12,10 @@ from pathlib import Path
 from threading import Condition
 from typing import Any
 
-from ptycho_plugin.beamline_file import Motor, Piezo, ProcessVariable, read_beamline_file
+from ptycho_plugin.beamline_file import BeamlineFile, Motor, Piezo, ProcessVariable, read_beamline_file
 from ptycho_plugin.cli.checks import Check, Finding, State
 from ptycho_plugin.errors import InputError
+from ptycho_plugin.geometry import is_same_energy
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Answer:
 def beamline_checks(path: Path, patience_s: float) -> list[tuple[str, Check]]:
     """Return a check of each entry of a beamline file, whose process variables have been asked.
 
+    Where none of them answers there is one check, which says so.
+
     Parameters
     ----------
     path : Path
@@ -54,11 +57,14 @@ def beamline_checks(path: Path, patience_s: float) -> list[tuple[str, Check]]:
     said = read_beamline_file(path)
     variables, axes = said.process_variables(), said.axes
     answers = ask((one.pv for one in variables), patience_s)
-    silence = f"did not answer within {patience_s:g} s (searched {searched()})"
-    return [
-        (entry, partial(judge, list(ones), answers, axes.get(entry), said.prefix, silence))
+    where = f"within {patience_s:g} s (searched {searched()})"
+    if not any(answer.connected for answer in answers.values()):
+        return [("process variables", partial(_nobody, sorted(answers), said.prefix, where))]
+    entries: list[tuple[str, Check]] = [
+        (entry, partial(judge, list(ones), answers, axes.get(entry), said.prefix, f"did not answer {where}"))
         for entry, ones in groupby(variables, key=lambda one: one.entry)
     ]
+    return [*entries, *comparisons(said, answers)]
 
 
 def ask(names: Iterable[str], patience_s: float) -> dict[str, Answer]:
@@ -133,12 +139,57 @@ def judge(
     return Finding(State.GOOD, f"{answer}, from {low:g} to {high:g}", facts)
 
 
+def comparisons(said: BeamlineFile, answers: Mapping[str, Answer]) -> Iterator[tuple[str, Check]]:
+    """Yield a check of the file's energy and one of its places, where what they are compared with answers."""
+    if said.source.monochromator is not None:
+        energy = answers[f"{said.prefix}{said.source.monochromator.pv}.RBV"]
+        if energy.readable:
+            yield "energy", partial(judge_energy, said.geometry.energy_eV, float(energy.value))
+    for number, axis in enumerate((said.coarse.y, said.coarse.x)):
+        low, high = (answers[said.prefix + name] for name in axis.limit_variables)
+        if said.places and low.readable and high.readable and low.value < high.value:
+            at_um = {name: place[number] for name, place in said.places.items()}
+            yield f"places, {'yx'[number]}", partial(judge_places, at_um, float(low.value), float(high.value))
+
+
+def judge_energy(known_eV: float, energy_eV: float) -> Finding:
+    """Return whether the monochromator is at the file's energy, without which no run begins."""
+    if is_same_energy(energy_eV, known_eV):
+        return Finding(State.GOOD, f"the monochromator is at the file's {known_eV:.1f} eV")
+    return Finding(
+        State.BAD,
+        f"the monochromator is at {energy_eV:.1f} eV and the file says {known_eV:.1f} eV: bring it back, or "
+        "write its energy into the file, if the zone plate stands for that",
+    )
+
+
+def judge_places(at_um: Mapping[str, float], low_um: float, high_um: float) -> Finding:
+    """Return whether an axis of the coarse stage can go to the file's places."""
+    beyond = [f"{name} at {um:g} um" for name, um in at_um.items() if not low_um <= um <= high_um]
+    limits = f"{low_um:g} to {high_um:g} um"
+    if beyond:
+        return Finding(
+            State.BAD,
+            f"the coarse stage goes from {limits}, move the place or set its limits: {', '.join(beyond)}",
+        )
+    return Finding(State.GOOD, f"within {limits}: {', '.join(at_um)}")
+
+
 def searched() -> str:
     """Return where Channel Access looks for process variables."""
     addresses = os.environ.get("EPICS_CA_ADDR_LIST", "")
     automatic = os.environ.get("EPICS_CA_AUTO_ADDR_LIST", "YES").upper() != "NO"
     places = [*([addresses] if addresses else []), *(["every network of this machine"] if automatic else [])]
     return " and ".join(places) or "nowhere"
+
+
+def _nobody(names: list[str], prefix: str, where: str) -> Finding:
+    return Finding(
+        State.BAD,
+        f"none of {len(names)} answered {where}: see that the IOC runs, that EPICS_CA_ADDR_LIST and "
+        f"EPICS_CA_SERVER_PORT lead to it, and that the file's prefix {prefix!r} is right",
+        {"pvs": names, "bad": names},
+    )
 
 
 def _answer(pv: Any, told: Mapping[str, Any] | None) -> Answer:

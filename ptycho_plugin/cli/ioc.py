@@ -29,7 +29,7 @@ def run_ioc(
 ) -> None:
     """Serve a simulated beamline on this machine until Ctrl-C; one line says when it is ready, and for whom.
 
-    Example: ptycho ioc --prefix PTYCHO: --directory frames
+    Example: ptycho ioc --directory out/frames
     """
     from ptycho_plugin.ioc.beamline_file import write_beamline_file
     from ptycho_plugin.ioc.launch import launch

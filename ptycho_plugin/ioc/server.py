@@ -139,6 +139,9 @@ def _announce(
         if isinstance(world, SimulatedWorld):
             await asyncio.wrap_future(physics.do(world.mount))
         environment = " ".join(f"{name}={value}" for name, value in settings.client_environment.items())
-        when_ready(f"{settings.prefix} is served, {served} process variables; for clients: {environment}")
+        when_ready(
+            f"{settings.prefix} is served, {served} process variables, the detector's files go below "
+            f"{settings.directory}; in a client's terminal: export {environment}"
+        )
 
     return announce

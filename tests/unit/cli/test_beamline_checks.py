@@ -14,7 +14,8 @@ from ptycho_plugin.cli.checks import Finding, State, examine
 from ptycho_plugin.ioc.beamline_file import PUBLISHED
 
 SAID = read_beamline_file(PUBLISHED)
-COARSE_Y = "PTYCHO:COARSE:Y"
+COARSE_Y, COARSE_X = "PTYCHO:COARSE:Y", "PTYCHO:COARSE:X"
+ENERGY = "PTYCHO:MONO:ENERGY.RBV"
 
 
 @pytest.fixture
@@ -26,6 +27,8 @@ def answers(monkeypatch):
     for axis in SAID.axes.values():
         low, high = (SAID.prefix + name for name in axis.limit_variables)
         answers[low], answers[high] = replace(answers[low], value=-50.0), replace(answers[high], value=50.0)
+    for name, value in ((f"{COARSE_X}.HLM", 25e3), (ENERGY, SAID.geometry.energy_eV)):
+        answers[name] = replace(answers[name], value=value)
     monkeypatch.setattr(beamline_checks, "ask", lambda names, _: {name: answers[name] for name in names})
     monkeypatch.setattr(doctor, "standard_checks", lambda _: [("reconstruction", lambda: GOOD)])
     return answers
@@ -72,6 +75,43 @@ def test_each_bad_process_variable_is_named(answers, ptycho, monkeypatch, pv, an
     assert told["beamline"][entry]["facts"]["bad"] == [pv]
 
 
+def test_where_nobody_answers_it_is_said_once(answers, ptycho):
+    answers.update(dict.fromkeys(answers, Answer()))
+    status, stdout, _ = ptycho("doctor", "--beamline", PUBLISHED, "--json")
+    ((name, found),) = json.loads(stdout)["beamline"].items()
+    assert (status, name) == (1, "process variables")
+    assert re.match(rf"none of {len(answers)} answered .*prefix 'PTYCHO:' is right", found["sentence"])
+    assert found["facts"]["bad"] == sorted(answers)
+
+
+@pytest.mark.parametrize(
+    ("pv", "value", "check", "said"),
+    [
+        (ENERGY, 6400.0, "energy", "at 6400.0 eV and the file says 6199.2 eV: bring it back, or write"),
+        (
+            f"{COARSE_X}.HLM",
+            15e3,
+            "places, x",
+            "from -50 to 15000 um, move the place or set its limits: empty",
+        ),
+    ],
+)
+def test_what_the_file_says_is_compared_with_what_is_there(answers, pv, value, check, said):
+    good = examine(beamline_checks.beamline_checks(PUBLISHED, 2.0))[check]
+    answers[pv] = replace(answers[pv], value=value)
+    found = examine(beamline_checks.beamline_checks(PUBLISHED, 2.0))[check]
+    assert (good.state, found.state) == (State.GOOD, State.BAD)
+    assert said in found.sentence
+
+
+@pytest.mark.parametrize("missing", [ENERGY, f"{COARSE_X}.HLM"])
+def test_what_did_not_answer_is_compared_with_nothing(answers, missing):
+    answers[missing] = Answer()
+    found = examine(beamline_checks.beamline_checks(PUBLISHED, 2.0))
+    (bad,) = (finding.sentence for finding in found.values() if finding.state is not State.GOOD)
+    assert bad.endswith(missing)
+
+
 def test_those_with_the_same_fault_are_named_together(answers):
     for one in SAID.process_variables():
         if one.entry == "stage.y":
@@ -109,7 +149,7 @@ def test_a_wrong_file_is_told_as_it_is(ptycho, tmp_path):
     status, stdout, stderr = ptycho("doctor", "--beamline", wrong)
     assert (status, stdout) == (2, "")
     assert "flux.gian is not known: did you mean 'gain'?" in stderr
-    assert len(stderr.splitlines()) == 1
+    assert [line.partition(":")[0] for line in stderr.splitlines()] == ["ptycho", "  line 63", "  line 66"]
 
 
 def test_without_pyepics_it_says_what_to_install(ptycho, monkeypatch):
