@@ -122,14 +122,17 @@ class Flight:
     def halt(self) -> None:
         """Close the shutter and stop, where the RunEngine takes no message any more; write what it was."""
         pending, self._pending = self._pending, None
-        if pending is not None:
+        if pending is None:
+            return
+        try:
             self._beamline.shutter.set("closed")
             pending.close()
+        finally:  # a shutter that does not answer must not keep the trajectory running
             # The RunEngine's own loop is busy with this.
             stopping = Thread(target=asyncio.run, args=(scanner_of(self._beamline).stop(),), daemon=True)
             stopping.start()
             stopping.join()
-            self.books.settle(pending, self._captured())
+        self.books.settle(pending, self._captured())
 
     def _captured(self) -> Captured | None:
         """Return the gates of a trajectory that is over; None where the scanner does not say."""

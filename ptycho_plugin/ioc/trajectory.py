@@ -82,6 +82,7 @@ class TrajectoryRecords(PVGroup):
         self._amplifier = amplifier
         self._route: Route | None = None
         self._captures: list[tuple[float, ...]] = []
+        self._telling = asyncio.Lock()
         self._at_rest = asyncio.Event()
         self._at_rest.set()
 
@@ -178,7 +179,12 @@ class TrajectoryRecords(PVGroup):
         """Keep what the encoder and the monitor say of one gate."""
         reading = await pulse.reading
         counts = reading.monitor_counts * self._amplifier.gain.value
-        self._captures.append((*reading.position_um, counts, pulse.begin - began, pulse.end - began))
+        async with self._telling:  # one gate after the other, also where two readings come at once
+            self._captures.append((*reading.position_um, counts, pulse.begin - began, pulse.end - began))
+            await self._tell_captures()
+
+    async def _tell_captures(self) -> None:
+        """Write what was captured, and then how much: a client that reads the number first sees all of it."""
         records = (
             self.captured_y,
             self.captured_x,

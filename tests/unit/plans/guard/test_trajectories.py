@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import bluesky.plan_stubs as bps
 import numpy as np
@@ -17,7 +18,7 @@ from bluesky.utils import FailedStatus, Msg, RunEngineInterrupted
 
 from ptycho_plugin.devices.beamline import GatedPoints
 from ptycho_plugin.devices.hdf5_frames import FrameFile
-from ptycho_plugin.errors import DoseRefusal, InputError, LostFrameError, StalledPlanError
+from ptycho_plugin.errors import DeviceError, DoseRefusal, InputError, LostFrameError, StalledPlanError
 from ptycho_plugin.ledger import Budget, Exposures
 from ptycho_plugin.live.join import RunDocuments
 from ptycho_plugin.metadata import ScanMetadata
@@ -299,6 +300,21 @@ def test_a_halt_stops_the_trajectory_and_counts_what_it_did(
     exposures = film.assert_told()
     assert NOT_REACHED in exposures.reason
     assert scanned(exposures).where(scanned(exposures).status == "done").point.tolist()[:2] == [0, 1]
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_halt_stops_the_trajectory_also_where_the_shutter_does_not_answer(
+    film: Any, scan: Any, run_until: Any, monkeypatch: pytest.MonkeyPatch, engine: RunEngine
+) -> None:
+    def halt_deaf(engine: RunEngine) -> object:
+        monkeypatch.setattr(film.beamline.shutter, "set", Mock(side_effect=DeviceError("not connected")))
+        return halt(engine)
+
+    with pytest.raises((RunEngineInterrupted, DeviceError)):
+        run_until(scan(exposure_s=EXPOSURE_S), at_gate(film, 2), halt_deaf)
+    engine.rewindable = True  # which a halt leaves as the guard had it
+    assert not film.beamline.scanner.is_running
+    assert "under way" in film.ledger.exposures(film.region).status, "nobody knows what came since"
 
 
 @pytest.mark.usefixtures("slow")
