@@ -91,9 +91,7 @@ class Deconvolution:
         residual = self.blurred(image) - data
         return 0.5 * float(np.vdot(residual, residual)) + strength * self._regularisation(image)
 
-    def solve(
-        self, data: Image, strength: float, start: Sequence[Sequence[Image]] | None = None
-    ) -> Solution:
+    def solve(self, data: Image, strength: float, start: Sequence[Sequence[Image]] | None = None) -> Solution:
         """Minimise, from the data themselves.
 
         Parameters

@@ -180,5 +180,7 @@ def _sides(image: Image) -> tuple[list[Image], list[Image]]:
 
 def _cosines(shape: tuple[int, int], down: int, right: int) -> tuple[Image, Image]:
     """Return cos(frequency * shift) of the cosine transform's frequencies along rows and columns."""
-    rows, columns = (np.cos(np.pi * shift * np.arange(n) / n) for n, shift in zip(shape, (down, right), strict=True))
+    rows, columns = (
+        np.cos(np.pi * shift * np.arange(n) / n) for n, shift in zip(shape, (down, right), strict=True)
+    )
     return rows[:, None], columns
