@@ -15,7 +15,7 @@ from ptycho_plugin.live.question import RECIPE
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import crop_window
 from ptycho_plugin.postprocess.frc import ring_correlation
-from ptycho_plugin.postprocess.registration import MARGIN_PX, aligned, without_plane
+from ptycho_plugin.postprocess.registration import MARGIN_PX, align, without_plane
 from ptycho_plugin.postprocess.repeats import Repeat, RepeatSeries
 from ptycho_plugin.reconstruction.result import Result
 from ptycho_plugin.reconstruction.whole_scan import reconstruct
@@ -126,7 +126,7 @@ class RepeatedScans:
 
     def _phase(self, window: NDArray[np.complexfloating]) -> NDArray[np.float64]:
         """Return the phase of a window that is brought onto the first repeat's."""
-        return without_plane(np.angle(aligned(window, self.series.repeats[0].transmission)[INNER]))
+        return without_plane(np.angle(align(window, self.series.repeats[0].transmission).image[INNER]))
 
     def _window(self, result: Result, scan: PtychoDataset) -> NDArray[np.complexfloating]:
         return map_window(result, scan.positions, self._half)

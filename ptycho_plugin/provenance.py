@@ -19,9 +19,9 @@ NUMERICAL_PACKAGES = ("numpy", "scipy", "h5py")
 def provenance(
     *,
     options: Mapping[str, Any],
-    frames: tuple[int, int],
+    frames: tuple[int, int] | None = None,
     command: Sequence[str] = (),
-    source: Mapping[str, str] | None = None,
+    source: Mapping[str, Any] | None = None,
     packages: Iterable[str] = NUMERICAL_PACKAGES,
 ) -> dict[str, Any]:
     """Return the record that goes with a result.
@@ -29,13 +29,13 @@ def provenance(
     Parameters
     ----------
     options : mapping
-        The reconstruction options, as JSON values.
-    frames : (int, int)
+        Of what made it, as JSON values.
+    frames : (int, int), optional
         First frame and one past the last that were used.
     command : sequence of str
         The command line, empty where there was none.
     source : mapping of str, optional
-        What was reconstructed, as `file_source` or `run_source` name it.
+        What it was made of, as `file_source` or `run_source` name it.
     packages : iterable of str
         Distributions whose versions are recorded.
 
@@ -46,7 +46,7 @@ def provenance(
     """
     return {
         "options": dict(options),
-        "frame_range": list(frames),
+        "frame_range": None if frames is None else list(frames),
         "packages": {name: metadata.version(name) for name in packages},
         "code": {"version": metadata.version(DISTRIBUTION), "sha256": code_sha256()},
         "source": None if source is None else dict(source),

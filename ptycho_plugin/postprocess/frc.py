@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,9 @@ from ptycho_plugin.errors import InputError
 
 EDGE = 0.25
 """Part of each side over which the soft mask falls to 0: an eighth at either end."""
+Threshold = Literal["half_bit", "one_bit", "one_seventh"]
+BITS = {"half_bit": 0.5, "one_bit": 1.0}
+"""Information that thresholds ask for."""
 FIRST_RING = 3
 """Rings of lower frequency hold too few pixels for a crossing to mean anything."""
 
@@ -32,16 +36,34 @@ class RingCorrelation:
     correlation: NDArray[np.float64]
     pixels: NDArray[np.int64]
 
-    def half_bit(self) -> NDArray[np.float64]:
-        """Return the half-bit threshold (ring,) for two maps of independent noise.
+    def threshold(self, name: Threshold) -> NDArray[np.float64]:
+        """Return a threshold (ring,) for two maps of independent noise.
+
+        Parameters
+        ----------
+        name : {"half_bit", "one_bit", "one_seventh"}
+            So much information in each Fourier pixel of the two maps' average, or a correlation of 1/7:
+            their average then correlates by a half with the truth.
+
+        Raises
+        ------
+        InputError
+            For another one.
 
         Notes
         -----
-        (0.2071 + 1.9102 / sqrt(n)) / (1.2071 + 0.9102 / sqrt(n)) for n pixels in a ring: van Heel and
-        Schatz, Journal of Structural Biology 151, 250 (2005), equation 17.
+        (s + 2 sqrt(s / n) + 1 / sqrt(n)) / (s + 1 + 2 sqrt(s / n)) for n pixels in a ring and a signal to
+        noise of s in one map, (2^bits - 1) / 2: van Heel and Schatz, Journal of Structural Biology 151,
+        250 (2005), equation 17 for half a bit. 1/7: Rosenthal and Henderson, Journal of Molecular Biology
+        333, 721 (2003).
         """
-        root = np.sqrt(self.pixels)
-        return (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
+        if name == "one_seventh":
+            return np.full(self.pixels.shape, 1 / 7)
+        if name not in BITS:
+            raise InputError(f"threshold '{name}' is not known: give one of {', '.join(get_args(Threshold))}")
+        signal, root = (2 ** BITS[name] - 1) / 2, np.sqrt(self.pixels)
+        both = 2 * np.sqrt(signal) / root
+        return np.asarray((signal + both + 1 / root) / (signal + 1 + both))
 
     def half_period(self, threshold: ArrayLike, pixel: float) -> float:
         """Return the resolution: where the correlation first falls below a threshold.
@@ -93,17 +115,13 @@ def ring_correlation(first: NDArray[np.inexact], second: NDArray[np.inexact]) ->
         raise InputError(
             f"maps of {first.shape} and {second.shape} px cannot be correlated: crop both to one square"
         )
-    from scipy.signal.windows import tukey  # a second that what only plans a scan need not wait at start
-
     side = first.shape[0]
-    window = np.outer(tukey(side, EDGE), tukey(side, EDGE))
-    a, b = (np.fft.fft2((image - image.mean()) * window) for image in (first, second))
-    index = np.fft.fftfreq(side) * side
-    ring = np.round(np.hypot(index[:, None], index[None, :])).astype(np.int64).ravel()
+    ring = fourier_rings(side)
     rings = side // 2 + 1
+    a, b = (windowed_transform(image).ravel() for image in (first, second))
 
     def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(ring, values.ravel(), minlength=rings)[:rings].astype(np.float64)
+        return np.bincount(ring, values, minlength=rings)[:rings].astype(np.float64)
 
     power = total(np.abs(a) ** 2) * total(np.abs(b) ** 2)
     if not (np.isfinite(power).all() and power.any()):
@@ -111,3 +129,17 @@ def ring_correlation(first: NDArray[np.inexact], second: NDArray[np.inexact]) ->
     cross = total((a * b.conj()).real)
     correlation = np.divide(cross, np.sqrt(power), out=np.zeros(rings), where=power > 0)
     return RingCorrelation(np.arange(rings) / side, correlation, np.bincount(ring, minlength=rings)[:rings])
+
+
+def windowed_transform(image: NDArray[np.inexact]) -> NDArray[np.complex128]:
+    """Return the transform (row, column) of a square map without its mean, under a soft-edged mask."""
+    from scipy.signal.windows import tukey  # a second that what only plans a scan need not wait at start
+
+    window = np.outer(tukey(len(image), EDGE), tukey(len(image), EDGE))
+    return np.asarray(np.fft.fft2((image - image.mean()) * window))
+
+
+def fourier_rings(side: int) -> NDArray[np.int64]:
+    """Return the ring, 0 to half the side and beyond, of each Fourier pixel of a square map, raveled."""
+    index = np.fft.fftfreq(side) * side
+    return np.asarray(np.round(np.hypot(index[:, None], index[None, :])).astype(np.int64).ravel())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import fourier_shift
 
 from ptycho_plugin.errors import InputError
+from ptycho_plugin.postprocess.frc import EDGE
 
 MARGIN_PX = 20
 """Border that a shift may fill from the opposite edge, and that is therefore not looked at."""
@@ -47,11 +50,12 @@ def find_shift(
 
     Notes
     -----
-    Guizar-Sicairos, Thurman, Fienup, Optics Letters 33, 156 (2008), under a Hann window.
+    Guizar-Sicairos, Thurman, Fienup, Optics Letters 33, 156 (2008), under a mask with soft edges.
     """
+    from scipy.signal.windows import tukey
     from skimage.registration import phase_cross_correlation
 
-    window = np.outer(*map(np.hanning, reference.shape))
+    window = np.outer(*(tukey(side, EDGE) for side in reference.shape))
     shift, _, _ = phase_cross_correlation(
         (reference - reference.mean()) * window,
         (moving - moving.mean()) * window,
@@ -93,6 +97,11 @@ def without_relative_ramp(
     return level.astype(np.complex128, copy=False)
 
 
+def levelled(image: NDArray[np.complexfloating]) -> NDArray[np.complex128]:
+    """Return a map without its global phase and the ramp that its neighbours have on average."""
+    return np.asarray(image * _levelling(image))
+
+
 def without_plane(phase: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return an unwrapped phase, (row, column), without its mean and its linear ramp, by least squares."""
     rows, columns = _axes(phase.shape)
@@ -101,10 +110,25 @@ def without_plane(phase: NDArray[np.floating]) -> NDArray[np.float64]:
     return level - row_slope * rows[:, None] - column_slope * columns
 
 
-def aligned(
+@dataclass(frozen=True, eq=False, slots=True)
+class Alignment:
+    """A map brought onto a reference.
+
+    Parameters
+    ----------
+    image : ndarray, (row, column), complex128
+    shift_px : ndarray, (2,), float64
+        (row, column) by which it was moved for that.
+    """
+
+    image: NDArray[np.complex128]
+    shift_px: NDArray[np.float64]
+
+
+def align(
     image: NDArray[np.complexfloating], reference: NDArray[np.complexfloating], *, passes: int = 3
-) -> NDArray[np.complex128]:
-    """Return a map shifted onto a reference by the phase, without relative phase and ramp.
+) -> Alignment:
+    """Shift a map onto a reference by the phase, and take its relative phase and ramp away.
 
     Parameters
     ----------
@@ -112,18 +136,30 @@ def aligned(
         Registered to a few pixels.
     passes : int
         A ramp disturbs the shift and a shift the ramp: both are found anew in each pass.
-
-    Returns
-    -------
-    ndarray, (row, column), complex128
     """
-    # A ramp is not periodic: shifted as it is, it would ring from the borders into the map.
-    level = moved = without_relative_ramp(image, reference)
+    # What both have in common and does not move, a ramp, would be taken for features that have not moved;
+    # and not periodic, it would ring from the borders into a map that is shifted.
+    levelling = _levelling(reference)
+    flat = reference * levelling
+    level = moved = without_relative_ramp(image, flat)
     shift = np.zeros(2)
     for _ in range(passes):
-        shift += find_shift(np.angle(_inner(reference)), np.angle(_inner(moved)))
-        moved = without_relative_ramp(shifted(level, shift), reference)
-    return moved
+        shift += find_shift(_features(flat), _features(moved))
+        moved = without_relative_ramp(shifted(level, shift), flat)
+    moved *= levelling.conj()
+    return Alignment(moved, shift)
+
+
+def _features(image: NDArray[np.complexfloating]) -> NDArray[np.float64]:
+    """Return the phase of a level map within the margin, without mean and ramp."""
+    return without_plane(np.angle(_inner(image)))
+
+
+def _levelling(image: NDArray[np.complexfloating]) -> NDArray[np.complex128]:
+    """Return the wave that takes a map's own mean slopes and global phase away."""
+    wave = _ramp(image.shape, *_mean_slopes(image))
+    mean = np.vdot(wave.conj(), image)
+    return np.asarray(wave * np.exp(-1j * np.angle(mean)))
 
 
 def _inner(image: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.postprocess.registration import MARGIN_PX, aligned, without_plane
+from ptycho_plugin.postprocess.registration import MARGIN_PX, align, without_plane
 
 DARK = 1e-3
 """Of the beam's brightest detector pixel: what is dimmer lies beyond the beam."""
@@ -92,7 +92,7 @@ class RepeatSeries:
                 "add repeats in the order of their dose"
             )
         first = self.repeats[0] if self.repeats else repeat
-        self._registered.append(aligned(repeat.transmission, first.transmission))
+        self._registered.append(align(repeat.transmission, first.transmission).image)
         self.repeats.append(repeat)
 
     @property

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.postprocess.frc import ring_correlation
-from ptycho_plugin.postprocess.registration import MARGIN_PX, aligned
+from ptycho_plugin.postprocess.registration import MARGIN_PX, align
 
 SMOOTHING_PX = 1.5
 
@@ -70,7 +70,7 @@ def score(
     centre = np.array(truth.shape) // 2
     offset = np.round(np.mean(positions_px, axis=0) - np.mean(truth_positions_px, axis=0)).astype(int)
     expected = _window(truth, centre, half)
-    found = aligned(_window(result, centre + offset, half), expected)
+    found = align(_window(result, centre + offset, half), expected).image
     inner = slice(MARGIN_PX, -MARGIN_PX)
     truth_phase, phase = np.angle(expected)[inner, inner], np.angle(found)[inner, inner]
     error = np.angle(found * expected.conj())[inner, inner]
@@ -78,7 +78,7 @@ def score(
     return Score(
         phase_error=float(error.std() / truth_phase.std()),
         phase_error_smooth=_smooth_deviation(error) / _smooth_deviation(truth_phase),
-        half_bit_nm=rings.half_period(np.sqrt(rings.half_bit()), pixel) * 1e9,
+        half_bit_nm=rings.half_period(np.sqrt(rings.threshold("half_bit")), pixel) * 1e9,
         frc_05_nm=rings.half_period(0.5, pixel) * 1e9,
     )
 

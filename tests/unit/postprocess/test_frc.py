@@ -20,19 +20,19 @@ def test_a_map_correlates_fully_with_itself_at_any_scale():
     image = _noise(0)
     rings = ring_correlation(image, 3 * image + 2)
     np.testing.assert_allclose(rings.correlation, 1, atol=1e-9)
-    assert rings.half_period(rings.half_bit(), 13.5) == 13.5
+    assert rings.half_period(rings.threshold("half_bit"), 13.5) == 13.5
 
 
 @pytest.mark.parametrize("cut", [0.1, 0.2, 0.35])
 def test_the_resolution_is_where_the_common_signal_ends(cut):
     signal = 3 * _low_pass(_noise(0, 256), cut)
     rings = ring_correlation(signal + _noise(1, 256), signal + _noise(2, 256))
-    assert rings.half_period(rings.half_bit(), 10.0) == pytest.approx(10.0 * 0.5 / cut, rel=0.06)
+    assert rings.half_period(rings.threshold("half_bit"), 10.0) == pytest.approx(10.0 * 0.5 / cut, rel=0.06)
 
 
 def test_independent_noise_has_no_resolution_below_the_first_rings():
     rings = ring_correlation(_noise(1), _noise(2))
-    assert rings.half_period(rings.half_bit(), 1.0) > 10
+    assert rings.half_period(rings.threshold("half_bit"), 1.0) > 10
 
 
 def test_complex_maps_that_differ_by_a_quarter_turn_do_not_correlate():
@@ -43,7 +43,7 @@ def test_complex_maps_that_differ_by_a_quarter_turn_do_not_correlate():
 def test_half_bit_threshold_is_the_published_one():
     # Half a bit of information per Fourier pixel: the limit for many pixels is an FRC of 0.1716.
     rings = RingCorrelation(np.zeros(2), np.zeros(2), np.array([1, 10**12]))
-    np.testing.assert_allclose(rings.half_bit(), [1.0, 0.1716], atol=1e-4)
+    np.testing.assert_allclose(rings.threshold("half_bit"), [1.0, 0.1716], atol=1e-4)
 
 
 @given(level=st.floats(0.01, 0.69))

@@ -163,7 +163,7 @@ def test_more_repeats_resolve_more(dying_film):
 def test_half_bit_asks_for_its_own_threshold(dying_film):
     series = dying_film(0, UNHURT, 1.0).series(2)
     predicted = predicted_correlation(series)
-    reached = predicted.half_period(np.sqrt(predicted.rings.half_bit()), PIXEL, 0.8)
+    reached = predicted.half_period(np.sqrt(predicted.rings.threshold("half_bit")), PIXEL, 0.8)
     assert reached != predicted.half_period(0.5, PIXEL, 0.8)
     for part, stop in ((1.001, True), (0.999, False)):
         criterion = ResolutionReached(resolution=part * reached, criterion="half_bit")

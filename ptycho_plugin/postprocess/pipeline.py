@@ -1,0 +1,250 @@
+"""From the repeated maps of a region to what is told of it, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_plugin.checked_model import CheckedModel
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.materials import Material
+from ptycho_plugin.postprocess.averaging import Average, average, halves
+from ptycho_plugin.postprocess.flattening import Flattened, flattened, unwrapped
+from ptycho_plugin.postprocess.frc import Threshold
+from ptycho_plugin.postprocess.matter import MaximumShift, electron_density, mass_per_area, maximum_shift
+from ptycho_plugin.postprocess.registration import MARGIN_PX, align
+from ptycho_plugin.postprocess.resolution import (
+    SAME_RESTORATION,
+    Resolution,
+    resolution,
+    resolution_of_repeats,
+    shared_noise,
+)
+from ptycho_plugin.postprocess.restoration import Restored, restore
+from ptycho_plugin.postprocess.restoration_options import RestorationOptions
+from ptycho_plugin.provenance import provenance
+
+PACKAGES = ("numpy", "scipy", "scikit-image")
+
+Image = NDArray[np.float64]
+
+
+class PostprocessingOptions(CheckedModel):
+    """What is done to the repeats of a region."""
+
+    threshold: Threshold = "half_bit"
+    """Of the ring correlation, by which a resolution is told."""
+    restoration: RestorationOptions | None = RestorationOptions()
+    """None leaves it out."""
+    material: Material | None = None
+    """Of which the matter is, if its mass shall be told."""
+    matrix: Material | None = None
+    """What it has displaced; None for vacuum."""
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class RegionMaps:
+    """The repeats of one region, in their order.
+
+    Parameters
+    ----------
+    transmissions : ndarray, (repeat, row, column), complex
+        Square, and of the same place to a few pixels: `ptycho_plugin.postprocess.repeats.window_about`.
+    photons : ndarray, (repeat,), float64
+        On the sample, in any unit: the inverse of which the variance of a map's noise is.
+    sources : tuple of str
+        What each was made of, such as the uid of a run; empty where nobody knows.
+    pixel : float
+        In metres.
+    energy_eV : float
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two maps, or they are not square.
+    """
+
+    transmissions: NDArray[np.complexfloating]
+    photons: NDArray[np.float64]
+    sources: tuple[str, ...]
+    pixel: float
+    energy_eV: float
+
+    def __post_init__(self) -> None:
+        shape = self.transmissions.shape
+        if len(shape) != 3 or shape[0] < 2 or shape[1] != shape[2]:
+            raise InputError(f"maps of shape {shape} are no repeats: give (repeat, side, side), two or more")
+        if not len(self.photons) == len(self.sources) == shape[0]:
+            raise InputError(
+                f"{len(self.photons)} numbers of photons and {len(self.sources)} sources do not fit "
+                f"{shape[0]} repeats: give one of each for each"
+            )
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class RegionResult:
+    """What is told of a region; rows and columns are those that all repeats cover.
+
+    Parameters
+    ----------
+    phases : ndarray, (repeat, row, column), float64
+        Registered, in rad, zero on the ground, negative where there is matter.
+    drift_px : ndarray, (repeat, 2), float64
+        By which each repeat lies away from the first, (row, column).
+    average : Average
+        Of the phases.
+    flat : Flattened
+        The average's ground.
+    single : Resolution
+        Of one map, by all pairs.
+    averaged : Resolution
+        Of the average of half the repeats, by two disjoint halves.
+    restored : Restored or None
+        The average, restored.
+    restored_halves : Resolution or None
+        Of two halves that were restored alike.
+    maximum : MaximumShift
+        Of the single maps.
+    maps : RegionMaps
+        What it was made of.
+    options : PostprocessingOptions
+    """
+
+    phases: Image
+    drift_px: Image
+    average: Average
+    flat: Flattened
+    single: Resolution
+    averaged: Resolution
+    restored: Restored | None
+    restored_halves: Resolution | None
+    maximum: MaximumShift
+    maps: RegionMaps
+    options: PostprocessingOptions
+
+    @property
+    def drift(self) -> Image:
+        """By which each repeat lies away from the first, (repeat, 2), in metres."""
+        return self.drift_px * self.maps.pixel
+
+    @property
+    def electron_density(self) -> Image:
+        """Projected, (row, column), in 1/m2, in excess of the ground: of the average."""
+        return electron_density(self.average.mean, self.maps.energy_eV)
+
+    @property
+    def mass_per_area(self) -> Image:
+        """Of the options' material, (row, column), in kg/m2: of the average.
+
+        Raises
+        ------
+        InputError
+            If the options name no material.
+        """
+        if self.options.material is None:
+            raise InputError("the mass cannot be told without a material: give one in the options")
+        energy_eV = self.maps.energy_eV
+        return mass_per_area(self.average.mean, self.options.material, self.options.matrix, energy_eV)
+
+    def provenance(self) -> Mapping[str, Any]:
+        """Return what made it, as JSON values."""
+        return provenance(
+            options=self.options.model_dump(mode="json"),
+            source={"runs": list(self.maps.sources)},
+            packages=PACKAGES,
+        )
+
+
+def postprocess(
+    maps: RegionMaps,
+    options: PostprocessingOptions = PostprocessingOptions(),  # noqa: B008  frozen
+    ground: NDArray[np.bool_] | None = None,
+) -> RegionResult:
+    """Register, flatten, average, judge and restore the repeats of a region.
+
+    Parameters
+    ----------
+    maps : RegionMaps
+    options : PostprocessingOptions
+    ground : ndarray of bool, (row, column), optional
+        Pixels, of the first repeat, that are known to hold no matter.
+
+    Raises
+    ------
+    InputError
+        If a map cannot be used.
+    """
+    registered, drift_px = register(maps)
+    phases = relative_phases(registered, maps.photons)
+    first, second = halves(phases, maps.photons)
+    mean = average(phases, maps.photons)
+    flat = flattened(mean.mean, (first - second) / 2, None if ground is None else _inner(ground))
+    plane = mean.mean - flat.phase
+    phases, first, second = phases - plane, first - plane, second - plane
+    mean = Average(flat.phase, mean.standard_error)
+    restored, restored_halves = restoration(mean, first, second, maps.pixel, options)
+    return RegionResult(
+        phases=phases,
+        drift_px=drift_px,
+        average=mean,
+        flat=flat,
+        single=resolution_of_repeats(phases, maps.pixel, options.threshold, warning=_warning(maps)),
+        averaged=resolution(first, second, maps.pixel, options.threshold, warning=_warning(maps)),
+        restored=restored,
+        restored_halves=restored_halves,
+        maximum=maximum_shift(phases),
+        maps=maps,
+        options=options,
+    )
+
+
+def register(maps: RegionMaps) -> tuple[NDArray[np.complex128], Image]:
+    """Return the maps brought onto the first, (repeat, row, column), without their border, and their drift.
+
+    The drift, (repeat, 2) in pixels, is the way from the first to each.
+    """
+    alignments = [align(image, maps.transmissions[0]) for image in maps.transmissions]
+    registered = np.stack([_inner(alignment.image) for alignment in alignments])
+    return registered, -np.stack([alignment.shift_px for alignment in alignments])
+
+
+def relative_phases(registered: NDArray[np.complexfloating], weights: NDArray[np.float64]) -> Image:
+    """Return phases (repeat, row, column) in rad, unwrapped all alike.
+
+    That of the average is unwrapped, if it must be, and each map's difference from it is added.
+    """
+    mean = np.average(registered, axis=0, weights=weights)
+    return np.asarray(unwrapped(mean) + np.angle(registered * mean.conj()))
+
+
+def restoration(
+    mean: Average, first: Image, second: Image, pixel: float, options: PostprocessingOptions
+) -> tuple[Restored | None, Resolution | None]:
+    """Return the average restored, and the resolution of its two halves, restored alike.
+
+    The halves' noise is sqrt(2) times the average's, and so is the strength that they are restored with.
+    """
+    if options.restoration is None:
+        return None, None
+    noise_sigma = float(np.sqrt(np.mean(mean.standard_error**2)))
+    restored = restore(mean.mean, options.restoration, noise_sigma=noise_sigma, halves=(first, second))
+    strength = sqrt(2) * restored.lambda1
+    a, b = (restore(half, options.restoration, strength=strength).phase for half in (first, second))
+    return restored, resolution(a, b, pixel, options.threshold, warning=SAME_RESTORATION)
+
+
+def _warning(maps: RegionMaps) -> str | None:
+    """Return why the repeats' noise may not be independent."""
+    sources = maps.sources
+    pairs = ((one, other) for number, one in enumerate(sources) for other in sources[number + 1 :])
+    return next((warning for pair in pairs if (warning := shared_noise(*pair))), None)
+
+
+def _inner(image: NDArray[Any]) -> NDArray[Any]:
+    """Return a map without the border that a shift may have filled from the opposite edge."""
+    return image[..., MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]

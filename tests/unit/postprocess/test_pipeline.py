@@ -1,0 +1,129 @@
+"""Five repeats become one map, of which one knows how good it is."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.materials import CDS, PMMA
+from ptycho_plugin.postprocess.pipeline import PostprocessingOptions, postprocess
+from ptycho_plugin.postprocess.registration import MARGIN_PX
+from ptycho_plugin.postprocess.resolution import SAME_RESTORATION, SAME_SOURCE
+from ptycho_plugin.postprocess.restoration_options import RestorationOptions
+
+INNER = slice(MARGIN_PX, -MARGIN_PX)
+PLAIN = PostprocessingOptions(restoration=None, material=CDS, matrix=PMMA)
+
+
+@pytest.fixture(scope="module")
+def result(region_maps):
+    return postprocess(region_maps, PLAIN.model_copy(update={"restoration": RestorationOptions()}))
+
+
+@pytest.fixture(scope="module")
+def true_phase(truth):
+    return np.angle(truth)[INNER, INNER]
+
+
+def error(phase, true_phase):
+    return np.std(phase - true_phase)
+
+
+def test_the_average_is_the_truth_within_its_error(result, true_phase):
+    average = result.average
+    assert error(average.mean, true_phase) < 1.15 * np.sqrt(np.mean(average.standard_error**2))
+    assert abs(np.mean(average.mean - true_phase)) < average.standard_error.mean()
+    assert error(average.mean, true_phase) < 0.55 * error(result.phases[0], true_phase)
+
+
+def test_the_drift_is_told(result, drift_px):
+    np.testing.assert_allclose(result.drift_px, drift_px, atol=0.05)
+    np.testing.assert_allclose(result.drift, 13.54e-9 * drift_px, atol=0.7e-9)
+
+
+def test_each_row_of_resolutions_is_finer_than_the_one_before(result):
+    single, averaged, restored = result.single, result.averaged, result.restored_halves
+    assert single.half_period > averaged.half_period
+    assert averaged.half_period > restored.half_period
+    assert single.warning is None
+    assert averaged.warning is None
+    assert restored.warning == SAME_RESTORATION
+
+
+def test_what_was_restored_is_closer_to_what_was_not_blurred(result, truth):
+    frequency = np.fft.fftfreq(len(truth))
+    spectrum = np.fft.fft2(np.angle(truth))
+    sharp = np.exp(2 * np.pi**2 * (frequency[:, None] ** 2 + frequency**2))
+    known = np.hypot(frequency[:, None], frequency) < 0.4
+    unblurred = np.fft.ifft2(spectrum * sharp * known).real[INNER, INNER]
+    assert error(result.restored.phase, unblurred) < 0.9 * error(result.average.mean, unblurred)
+
+
+def test_the_maximum_is_the_truth_within_its_spread(result, true_phase):
+    assert result.maximum.value == pytest.approx(-true_phase.min(), abs=1.5 * result.maximum.error)
+    assert result.maximum.percentile == pytest.approx(-np.percentile(true_phase, 0.1), rel=0.03)
+
+
+def test_matter_is_told_of_the_average(result, true_phase):
+    per_radian = (result.mass_per_area / result.average.mean).mean()
+    assert per_radian == pytest.approx(-4826 * 0.2e-9 / (2 * np.pi * 1.606e-5), rel=1e-3)
+    assert (result.electron_density[true_phase < -0.1] > 0).all()
+
+
+def test_photons_are_weights(region_maps, result):
+    flat = postprocess(replace(region_maps, photons=np.ones(5)), PLAIN)
+    assert flat.average.standard_error.mean() > result.average.standard_error.mean()
+
+
+def test_a_ground_that_is_given_is_the_zero(region_maps, true_phase):
+    ground = np.pad(true_phase > -1e-3, MARGIN_PX)
+    found = postprocess(region_maps, PLAIN, ground)
+    where = true_phase > -1e-3
+    assert abs(found.average.mean[where].mean()) < 1e-6
+    assert np.array_equal(found.flat.ground, where)
+
+
+def test_two_repeats_are_enough(region_maps):
+    two = replace(
+        region_maps,
+        transmissions=region_maps.transmissions[:2],
+        photons=region_maps.photons[:2],
+        sources=region_maps.sources[:2],
+    )
+    found = postprocess(two, PLAIN)
+    assert found.restored is None
+    assert found.single.half_period == found.averaged.half_period
+    assert found.average.standard_error.mean() == pytest.approx(0.013 / np.sqrt(2), rel=0.2)
+
+
+def test_repeats_of_one_run_are_warned_of(region_maps):
+    found = postprocess(replace(region_maps, sources=("run 0",) * 5), PLAIN)
+    assert found.single.warning == found.averaged.warning == SAME_SOURCE
+
+
+def test_it_says_what_made_it(result):
+    made = json.loads(json.dumps(result.provenance()))
+    assert PostprocessingOptions.model_validate(made["options"]) == result.options
+    assert made["source"] == {"runs": [f"run {number}" for number in range(5)]}
+    assert "scikit-image" in made["packages"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"transmissions": np.ones((1, 90, 90), complex)}, r"maps of shape \(1, 90, 90\) are no repeats"),
+        ({"transmissions": np.ones((5, 90, 80), complex)}, r"give \(repeat, side, side\), two or more"),
+        ({"sources": ("a", "b")}, "5 numbers of photons and 2 sources do not fit 5 repeats"),
+    ],
+)
+def test_what_are_no_repeats_is_refused(region_maps, change, said):
+    with pytest.raises(InputError, match=said):
+        replace(region_maps, **change)
+
+
+def test_mass_without_a_material_is_refused(result):
+    bare = replace(result, options=PostprocessingOptions())
+    with pytest.raises(InputError, match="without a material: give one in the options"):
+        _ = bare.mass_per_area
