@@ -32,10 +32,14 @@ if TYPE_CHECKING:
         ptycho_scan,
         stxm_map,
     )
+    from ptycho_plugin.postprocess.pipeline import PostprocessingOptions, RegionMaps
+    from ptycho_plugin.postprocess.restoration import restore
+    from ptycho_plugin.postprocess.restoration_options import RestorationOptions
     from ptycho_plugin.postprocess.stopping import DamageWatch, ResolutionReached, StopCriteria
     from ptycho_plugin.postprocess.stxm import find_regions
     from ptycho_plugin.publishing.calibrations import CalibrationStore
     from ptycho_plugin.publishing.raw import dataset_from_tiled
+    from ptycho_plugin.publishing.regions import postprocess_region
     from ptycho_plugin.publishing.server import LocalTiledServer
     from ptycho_plugin.reconstruction.options import ReconstructionOptions
     from ptycho_plugin.reconstruction.orientation_search import find_orientation
@@ -56,11 +60,14 @@ _HOME = {
     "Ledger": "ledger",
     "LiveReconstruction": "callbacks",
     "LocalTiledServer": "publishing.server",
+    "PostprocessingOptions": "postprocess.pipeline",
     "PtychoDataset": "dataset",
     "Raster": "trajectory",
     "ReconstructionOptions": "reconstruction.options",
+    "RegionMaps": "postprocess.pipeline",
     "RegionMatrix": "region_matrix",
     "ResolutionReached": "postprocess.stopping",
+    "RestorationOptions": "postprocess.restoration_options",
     "Sample": "plans",
     "StopCriteria": "postprocess.stopping",
     "ZonePlate": "optics",
@@ -73,6 +80,7 @@ _HOME = {
     "find_beam_centre": "plans",
     "find_orientation": "reconstruction.orientation_search",
     "find_regions": "postprocess.stxm",
+    "postprocess_region": "publishing.regions",
     "probe_calibration": "plans",
     "ptycho_fly_scan": "plans",
     "ptycho_scan": "plans",
@@ -80,6 +88,7 @@ _HOME = {
     "read_dataset": "io",
     "reconstruct": "reconstruction.whole_scan",
     "replayed_beamline": "devices",
+    "restore": "postprocess.restoration",
     "simulated_beamline": "devices",
     "stxm_map": "plans",
 }
@@ -96,11 +105,14 @@ __all__ = [
     "Ledger",
     "LiveReconstruction",
     "LocalTiledServer",
+    "PostprocessingOptions",
     "PtychoDataset",
     "Raster",
     "ReconstructionOptions",
+    "RegionMaps",
     "RegionMatrix",
     "ResolutionReached",
+    "RestorationOptions",
     "Sample",
     "StopCriteria",
     "ZonePlate",
@@ -113,6 +125,7 @@ __all__ = [
     "find_beam_centre",
     "find_orientation",
     "find_regions",
+    "postprocess_region",
     "probe_calibration",
     "ptycho_fly_scan",
     "ptycho_scan",
@@ -120,6 +133,7 @@ __all__ = [
     "read_dataset",
     "reconstruct",
     "replayed_beamline",
+    "restore",
     "simulated_beamline",
     "stxm_map",
 ]

@@ -12,6 +12,10 @@ from ptycho_plugin.geometry import M_PER_UM
 from ptycho_plugin.io.checks import mask_marks
 from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.orientation import crop_window
+from ptycho_plugin.postprocess.registration import MARGIN_PX
+
+WELL_LIT = 0.75
+"""Part of a scan's shorter side that is looked at: beyond, the illumination is thin."""
 
 
 class Measurement:
@@ -84,6 +88,12 @@ def planned_positions(metadata: ScanMetadata) -> NDArray[np.float64]:
 def planned_centre(metadata: ScanMetadata) -> NDArray[np.float64]:
     """Return where the trajectory's centre is, ``(2,)`` in metres on the object."""
     return _probe_positions(metadata, metadata.centre_um)
+
+
+def window_half_px(metadata: ScanMetadata) -> int:
+    """Return half the side, in object pixels, of the window about its centre that is looked at of a scan."""
+    extent = np.ptp(planned_positions(metadata), axis=0).min()
+    return round(WELL_LIT * extent / metadata.geometry.object_pixel / 2) + MARGIN_PX
 
 
 def _probe_positions(metadata: ScanMetadata, stage_um: ArrayLike) -> NDArray[np.float64]:

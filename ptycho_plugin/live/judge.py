@@ -29,9 +29,8 @@ from ptycho_plugin.live.frame_files import FrameFiles
 from ptycho_plugin.live.intake import Intake
 from ptycho_plugin.live.question import MeasuredRepeat, Question
 from ptycho_plugin.live.spool import SpoolReader
-from ptycho_plugin.measurement import planned_centre, planned_positions
+from ptycho_plugin.measurement import planned_centre, window_half_px
 from ptycho_plugin.metadata import ScanMetadata
-from ptycho_plugin.postprocess.registration import MARGIN_PX
 from ptycho_plugin.postprocess.repeats import (
     HighAngleSignal,
     Repeat,
@@ -50,8 +49,6 @@ from ptycho_plugin.reconstruction.whole_scan import reconstruct
 logger = logging.getLogger(__name__)
 
 RECIPE_DIGITS = 16
-WELL_LIT = 0.75
-"""Part of a scan's shorter side that is looked at: beyond, the illumination is thin."""
 
 
 def judge(question: Question, data: Path, client: Any) -> Verdict:
@@ -93,7 +90,7 @@ def _reconstructed(
     probe, _ = start_probe(store, scan)
     result = reconstruct(exposures.with_probe(probe), recipe)
     from_centre = exposures.positions - planned_centre(scan)
-    half = len(series.repeats[0].transmission) // 2 if series.repeats else _half(scan)
+    half = len(series.repeats[0].transmission) // 2 if series.repeats else window_half_px(scan)
     window = map_window(result, from_centre, half)
     signal = scattered(result, exposures, measured.photons)
     return Repeat(window, measured.dose_before, measured.dose_after, signal)
@@ -138,12 +135,6 @@ def _scan(folder: Path) -> ScanMetadata:
     if name != "start":
         raise InputError(f"{folder} does not begin with a start document: name the folder of a run")
     return ScanMetadata.from_start(document)
-
-
-def _half(scan: ScanMetadata) -> int:
-    """Return half the side, in pixels, of the window that all repeats of a scan are compared in."""
-    extent = np.ptp(planned_positions(scan), axis=0).min()
-    return round(WELL_LIT * extent / scan.geometry.object_pixel / 2) + MARGIN_PX
 
 
 def _tell(*, warning: str | None = None, **_: Any) -> None:

@@ -29,6 +29,10 @@ class LiveOutcome:
         R of the final result.
     probe_uid : str or None
         The stored probe, of a probe calibration.
+    region_path : str or None
+        Where the region's repeats so far are compared, below the tree's root; from its second repeat on.
+    region_s : float or None
+        From the final map in Tiled to that, in seconds.
     warnings : tuple of str
     error : str or None
         Why there is no final result in Tiled.
@@ -46,6 +50,8 @@ class LiveOutcome:
     outside: int = 0
     r_factor: float | None = None
     probe_uid: str | None = None
+    region_path: str | None = None
+    region_s: float | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
 

@@ -10,14 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from ptycho_plugin.dataset import PtychoDataset
-from ptycho_plugin.errors import DivergenceError, ReconstructionError
+from ptycho_plugin.errors import DivergenceError, PtychoError, ReconstructionError
 from ptycho_plugin.live.join import RunDocuments
 from ptycho_plugin.live.publisher import Publisher
-from ptycho_plugin.measurement import planned_positions
+from ptycho_plugin.measurement import planned_centre, planned_positions, window_half_px
 from ptycho_plugin.metadata import START_KEY
 from ptycho_plugin.optics import ZonePlate, defocus_of
+from ptycho_plugin.postprocess.repeats import fitting_window
 from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
+from ptycho_plugin.publishing.regions import CONTAINER as REGIONS
+from ptycho_plugin.publishing.regions import RegionOfRun, postprocess_region, region_key
 from ptycho_plugin.publishing.results import ResultWriter
 from ptycho_plugin.reconstruction.driver import Reconstruction
 from ptycho_plugin.reconstruction.result import Progress, Result
@@ -61,6 +66,8 @@ class Session:
     def __init__(self, run: RunDocuments, client: Any, folder: Path, report: Report) -> None:
         self._run = run
         self._report = report
+        self._client = client
+        self._region = RegionOfRun.of(run.start)
         self._store = CalibrationStore(client)
         self._publisher = Publisher(ResultWriter(client, run.start["uid"]), folder, report, run.start["time"])
         probe, warnings = start_probe(self._store, run.scan)
@@ -109,7 +116,8 @@ class Session:
         with self._keeping_the_last_good():
             result = self._engine.finish(self._tell)
         status = (self._run.stop or {}).get("exit_status", "abort")
-        path = self._publisher.finish(result, {"run": {"exit_status": status, **counts}})
+        md = {"run": {"exit_status": status, **counts}, **self._in_region(result)}
+        path = self._publisher.finish(result, md)
         self._report(
             outcome={
                 "tiled_path": path,
@@ -121,6 +129,41 @@ class Session:
         )
         if self._run.scan.purpose == "probe_calibration" and status == "success":
             self._keep_probe(result)
+        if self._region is not None:
+            self._postprocess(self._region)
+
+    def _in_region(self, result: Result) -> dict[str, Any]:
+        """Return what is kept of a repeat, so that it can be compared with the region's others."""
+        if self._region is None:
+            return {}
+        scan, half = self._run.scan, window_half_px(self._run.scan)
+        offsets_px = (result.positions - planned_centre(scan)) / result.object_pixel
+        corner, side = fitting_window(
+            result.object.shape, result.positions_px, offsets_px, result.geometry.frame_side, half
+        )
+        photons = float(np.sum(np.abs(result.probe) ** 2, dtype=np.float64)) * len(result.positions)
+        return {
+            "region": self._region.model_dump(),
+            "window": {"corner": corner, "side": side},
+            "photons": photons,
+        }
+
+    def _postprocess(self, region: RegionOfRun) -> None:
+        """Compare the region's repeats so far; the map is safe already, whatever fails here."""
+        began = time.monotonic()
+        try:
+            told = postprocess_region(self._client, region.sample, region.area, region.region)
+        except PtychoError as error:
+            self._report(warning=f"the repeats of the region could not be post-processed: {error}")
+            return
+        if told is not None:
+            key = region_key(region.sample, region.area, region.region)
+            self._report(
+                outcome={
+                    "region_path": f"{REGIONS}/{key}/{len(told.phases)}",
+                    "region_s": time.monotonic() - began,
+                }
+            )
 
     @contextmanager
     def _keeping_the_last_good(self) -> Iterator[None]:

@@ -150,14 +150,35 @@ def window_about(
     InputError
         If the object does not reach so far.
     """
-    row, column = np.rint(np.mean(positions_px - offsets_px, axis=0)).astype(int) + frame_side // 2
-    low, high = np.array([row, column]) - half, np.array([row, column]) + half
-    if (low < 0).any() or (high > image.shape).any():
+    (row, column), side = fitting_window(image.shape, positions_px, offsets_px, frame_side, half)
+    if side < 2 * half:
         raise InputError(
-            f"an object of {image.shape[0]} x {image.shape[1]} px does not hold {2 * half} px "
-            f"about ({row}, {column}): take a smaller window"
+            f"an object of {image.shape[0]} x {image.shape[1]} px holds {side} px about the place, and not "
+            f"{2 * half}: take a smaller window"
         )
-    return image[low[0] : high[0], low[1] : high[1]]
+    return image[row : row + side, column : column + side]
+
+
+def fitting_window(
+    shape: tuple[int, ...],
+    positions_px: NDArray[np.float64],
+    offsets_px: NDArray[np.float64],
+    frame_side: int,
+    half: int,
+) -> tuple[tuple[int, int], int]:
+    """Return first pixel (row, column) and side of a square about a place, as large as an object has it.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Of the object.
+    positions_px, offsets_px, frame_side, half
+        As for `window_about`.
+    """
+    place = np.rint(np.mean(positions_px - offsets_px, axis=0)).astype(int) + frame_side // 2
+    fitting = min(half, *place.tolist(), *(np.array(shape) - place).tolist())
+    row, column = place - fitting
+    return (int(row), int(column)), 2 * fitting
 
 
 def beyond_beam(probe: NDArray[np.complexfloating]) -> NDArray[np.bool_]:

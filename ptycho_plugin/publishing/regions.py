@@ -1,0 +1,205 @@
+"""What is told of a region, in Tiled: made anew whenever one more of its repeats has its map there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_plugin.checked_model import CheckedModel
+from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.postprocess.pipeline import (
+    PostprocessingOptions,
+    RegionMaps,
+    RegionResult,
+    postprocess,
+)
+from ptycho_plugin.postprocess.resolution import Resolution
+from ptycho_plugin.publishing.connection import child, tiled_errors
+from ptycho_plugin.publishing.results import CONTAINER as RECONSTRUCTIONS
+
+CONTAINER = "regions"
+SPEC = "PtychoRegion"
+SCHEMA_VERSION = 1
+KEY_DIGITS = 6
+"""Of a digest: names with other signs than letters and digits in them stay apart."""
+LEAST_REPEATS = 2
+
+
+class RegionOfRun(CheckedModel):
+    """Which repeat of which region a run is, as a `DoseGuard` says in its start document."""
+
+    sample: str
+    area: str
+    region: str
+    repeat: int
+
+    @classmethod
+    def of(cls, start: Mapping[str, Any]) -> Self | None:
+        """Return it, or None where a start document names no region."""
+        if not all(name in start for name in cls.model_fields):
+            return None
+        return cls(**{name: start[name] for name in cls.model_fields})
+
+
+def region_key(sample: str, area: str, region: str) -> str:
+    """Return the key of a region's container: its names, readable, and a digest of them."""
+    names = (sample, area, region)
+    readable = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in names)
+    return f"{readable}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:KEY_DIGITS]}"
+
+
+def postprocess_region(
+    client: Any,
+    sample: str,
+    area: str,
+    region: str,
+    options: PostprocessingOptions = PostprocessingOptions(),  # noqa: B008  frozen
+) -> RegionResult | None:
+    """Post-process the repeats of a region whose maps are in Tiled, and publish what comes of it.
+
+    It is written to ``regions/<region's key>/<number of repeats>``.
+
+    Parameters
+    ----------
+    client : tiled client
+        Of the tree's root.
+    sample, area, region : str
+        As the guarded runs name them.
+    options : PostprocessingOptions
+
+    Returns
+    -------
+    RegionResult or None
+        None where fewer than two repeats have a final map.
+
+    Raises
+    ------
+    InputError
+        If the maps cannot be used.
+    PublishingError
+        If Tiled cannot be reached, or refuses.
+    """
+    with tiled_errors(client):
+        found = _repeats(client, sample, area, region)
+        if len(found) < LEAST_REPEATS:
+            return None
+        result = postprocess(_maps(found.values()), options)
+        names = {"sample": sample, "area": area, "region": region}
+        _write(child(client, CONTAINER, region_key(sample, area, region)), result, names, list(found))
+    return result
+
+
+def _repeats(client: Any, sample: str, area: str, region: str) -> dict[int, Any]:
+    """Return the reconstruction of each repeat: of an interrupted one's runs, that of the most frames."""
+    from tiled.queries import Key
+
+    if RECONSTRUCTIONS not in client:
+        return {}
+    found = client[RECONSTRUCTIONS].search(Key("status") == "final")
+    for name, wanted in (("sample", sample), ("area", area), ("region", region)):
+        found = found.search(Key(f"region.{name}") == wanted)
+    best: dict[int, Any] = {}
+    for node in sorted(found.values(), key=lambda node: int(node.metadata["frames"])):
+        best[int(node.metadata["region"]["repeat"])] = node
+    return dict(sorted(best.items()))
+
+
+def _maps(nodes: Iterable[Any]) -> RegionMaps:
+    """Return the window of each map that the repeats have in common."""
+    nodes = list(nodes)
+    side = min(int(node.metadata["window"]["side"]) for node in nodes)
+    geometry = nodes[0].geometry
+    if any(node.geometry != geometry for node in nodes):
+        raise PublishingError(
+            "the region's repeats were made in different geometries: their pixels are not the same places"
+        )
+    return RegionMaps(
+        transmissions=np.stack([_window(node, side) for node in nodes]),
+        photons=np.array([float(node.metadata["photons"]) for node in nodes]),
+        sources=tuple(str(node.metadata["run_uid"]) for node in nodes),
+        pixel=geometry.object_pixel,
+        energy_eV=geometry.energy_eV,
+    )
+
+
+def _window(node: Any, side: int) -> NDArray[np.complex64]:
+    window = node.metadata["window"]
+    row, column = (int(first) + (int(window["side"]) - side) // 2 for first in window["corner"])
+    return np.asarray(node["object"][row : row + side, column : column + side])
+
+
+def _write(parent: Any, result: RegionResult, names: Mapping[str, str], repeats: list[int]) -> None:
+    """Write everything, then say that it is complete; what was made of the same number before goes."""
+    key = str(len(repeats))
+    if key in parent:
+        parent[key].delete(recursive=True, external_only=False)
+    metadata = {**names, **_metadata(result), "repeats": repeats, "status": "being written"}
+    node = parent.create_container(key, metadata=metadata, specs=[SPEC])
+    for name, (array, dims) in _arrays(result).items():
+        node.write_array(array, key=name, dims=dims)
+    node.update_metadata({"status": "complete"}, drop_revision=True)
+
+
+def _arrays(result: RegionResult) -> dict[str, tuple[NDArray[Any], tuple[str, ...]]]:
+    image, ring = ("row", "column"), ("ring",)
+    arrays: dict[str, tuple[NDArray[Any], tuple[str, ...]]] = {
+        "phase": (result.average.mean.astype(np.float32), image),
+        "standard_error": (result.average.standard_error.astype(np.float32), image),
+        "phases": (result.phases.astype(np.float32), ("repeat", *image)),
+        "ground": (result.flat.ground, image),
+        "electron_density": (result.electron_density, image),
+        "drift": (result.drift, ("repeat", "axis")),
+        "frequency": (result.single.rings.frequency / result.maps.pixel, ring),
+        "threshold": (result.single.rings.threshold(result.options.threshold), ring),
+        "correlation_single": (result.single.rings.correlation, ring),
+        "correlation_averaged": (result.averaged.rings.correlation, ring),
+    }
+    if result.restored is not None and result.restored_halves is not None:
+        arrays["restored"] = (result.restored.phase.astype(np.float32), image)
+        arrays["correlation_restored"] = (result.restored_halves.rings.correlation, ring)
+    if result.options.material is not None:
+        arrays["mass_per_area"] = (result.mass_per_area, image)
+    return arrays
+
+
+def _metadata(result: RegionResult) -> dict[str, Any]:
+    resolutions = {"single": result.single, "averaged": result.averaged, "restored": result.restored_halves}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "runs": list(result.maps.sources),
+        "object_pixel": result.maps.pixel,
+        "energy_eV": result.maps.energy_eV,
+        "ground_is_seen": result.flat.ground_is_seen,
+        "resolution": {name: _told(one) for name, one in resolutions.items() if one is not None},
+        "maximum_shift": {
+            "rad": result.maximum.value,
+            "spread_rad": result.maximum.error,
+            "percentile_99_9_rad": result.maximum.percentile,
+            "percentile_spread_rad": result.maximum.percentile_error,
+        },
+        "restoration": None
+        if result.restored is None
+        else {
+            "lambda1_rad": result.restored.lambda1,
+            "lambda2_rad": result.restored.lambda2,
+            "chosen_by": result.restored.chosen_by,
+            "iterations": result.restored.iterations,
+        },
+        "provenance": result.provenance(),
+    }
+
+
+def _told(one: Resolution) -> dict[str, Any]:
+    return {
+        "half_period": one.half_period,
+        "sigma": one.sigma,
+        "threshold": one.threshold,
+        "crosses": one.crosses,
+        "warning": one.warning,
+    }
