@@ -1,5 +1,7 @@
 """The solver against known minima and invariances."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -9,17 +11,19 @@ from ptycho_plugin.errors import InputError
 from ptycho_plugin.postprocess.deconvolution import ITERATIONS_BETWEEN_CHECKS, Deconvolution
 from ptycho_plugin.postprocess.restoration_options import RestorationOptions
 
-EXACT = RestorationOptions(bilateral_ratio=0.2, tolerance=1e-9, max_iterations=20_000)
+EXACT = RestorationOptions(bilateral_ratio=0.2, bilateral_reach_px=1, tolerance=1e-5, max_iterations=5000)
+DEFAULT = RestorationOptions()
+NOISE = 0.02
 
 
 def _data(shape=(24, 31), seed=0):
     rng = np.random.default_rng(seed)
     image = np.zeros(shape)
     image[6:15, 8:20] = -0.3
-    return gaussian_filter(image, 1.0) + 0.02 * rng.normal(size=shape)
+    return gaussian_filter(image, 1.0) + NOISE * rng.normal(size=shape)
 
 
-def _minimum(data, strength=0.02, options=EXACT):
+def _minimum(data, strength=0.02, options=DEFAULT):
     return Deconvolution(data.shape, options).solve(data, strength).image
 
 
@@ -34,7 +38,8 @@ def test_a_step_between_two_halves_is_lowered_by_what_it_costs():
     data = np.zeros((1, 40))
     data[:, 10:] = 1.0
     data, strength = np.repeat(data, 30, axis=0), 0.6
-    found = _minimum(data, strength, EXACT.model_copy(update={"psf_sigma_px": 0.0, "bilateral_ratio": 0.0}))
+    options = EXACT.model_copy(update={"psf_sigma_px": 0.0, "bilateral_ratio": 0.0})
+    found = _minimum(data, strength, options)
     # 29 rows of squares weigh on 30 rows of pixels: the border's rows are free on one side.
     middle = found[15]
     assert middle[20] - middle[5] == pytest.approx(1 - strength * (1 / 10 + 1 / 30), abs=5e-3)
@@ -44,7 +49,7 @@ def test_a_step_between_two_halves_is_lowered_by_what_it_costs():
 
 def test_no_other_map_has_a_lower_objective():
     """A general minimiser, from the minimum that was found, over a map of few pixels."""
-    data = _data()[4:11, 6:13]
+    data = _data()[4:8, 6:11]
     problem = Deconvolution(data.shape, EXACT)
     found = problem.solve(data, 0.02)
     least = problem.objective(found.image, data, 0.02)
@@ -53,8 +58,9 @@ def test_no_other_map_has_a_lower_objective():
         return problem.objective(x.reshape(data.shape), data, 0.02)
 
     start = found.image.ravel() + 0.003 * np.random.default_rng(0).normal(size=data.size)
-    other = minimize(objective, start, method="Powell", options={"maxiter": 30, "xtol": 1e-7, "ftol": 1e-10})
-    assert least <= other.fun * (1 + 1e-7)
+    other = minimize(objective, start, method="Powell", options={"maxiter": 10})
+    assert least == pytest.approx(other.fun, rel=0.01)
+    assert least < other.fun * (1 + EXACT.tolerance)
     assert objective(start) > least * 1.01
     for seed in range(50):
         nearby = found.image + 1e-3 * np.random.default_rng(seed).normal(size=data.shape)
@@ -72,7 +78,7 @@ def test_the_gap_bounds_what_was_missed_and_is_not_far_above(ratio, strength):
         for changes in ({}, {"tolerance": 1e-2})
     )
     missed = 1 - best.objective[-1] / rough.objective[-1]
-    assert best.gap < 1e-9
+    assert best.gap < EXACT.tolerance
     assert 0 < missed < rough.gap < 1e-2
 
 
@@ -87,34 +93,34 @@ def test_the_objective_of_the_history_is_that_of_the_map():
 
 
 def test_every_iteration_comes_nearer_to_the_solution():
-    """The method does not promise a falling objective, but a falling distance, in its metric, from (x, u)."""
+    """No falling objective is promised, but a falling distance from (x, u) in the method's metric."""
     data = _data()
-    best = _minimum(data)
+    best = _minimum(data, options=EXACT)
     errors = []
     for iterations in (10, 20, 40, 80, 160):
         options = EXACT.model_copy(update={"max_iterations": iterations})
         errors.append(np.linalg.norm(_minimum(data, options=options) - best))
     assert errors == sorted(errors, reverse=True)
-    assert errors[-1] < 0.05 * errors[0]
+    assert errors[-1] < 0.3 * errors[0]
 
 
 def test_iterations_end_where_they_may_not_go_on():
     data = _data()
     solution = Deconvolution(data.shape, EXACT.model_copy(update={"max_iterations": 7})).solve(data, 0.02)
     assert solution.iterations == 7
-    assert solution.gap > 1e-9
+    assert solution.gap > EXACT.tolerance
 
 
-def test_duals_of_another_strength_are_a_better_start():
+def test_the_solution_at_another_strength_is_a_better_start():
     data = _data()
     problem = Deconvolution(data.shape, EXACT.model_copy(update={"tolerance": 1e-4}))
     cold = problem.solve(data, 0.02)
     near = problem.solve(data, 0.021)
     kept = [[v.copy() for v in dual] for dual in near.duals]
-    warm = problem.solve(data, 0.02, near.duals)
+    warm = problem.solve(data, 0.02, near)
     assert warm.iterations < cold.iterations
     np.testing.assert_allclose(warm.image, cold.image, atol=5e-3)
-    for before, after in zip(sum(kept, []), sum(near.duals, []), strict=True):
+    for before, after in zip(chain(*kept), chain(*near.duals), strict=True):
         np.testing.assert_array_equal(before, after)
 
 
@@ -130,20 +136,19 @@ def test_duals_of_another_strength_are_a_better_start():
 )
 def test_sign_constant_and_orientation_do_not_matter(change):
     data = _data()
-    np.testing.assert_allclose(_minimum(change(data)), change(_minimum(data)), atol=2e-5)
+    np.testing.assert_allclose(_minimum(change(data)), change(_minimum(data)), atol=1e-9)
 
 
 def test_a_map_in_another_unit_needs_a_strength_in_that_unit():
     data = _data()
-    np.testing.assert_allclose(_minimum(1000 * data, 20.0), 1000 * _minimum(data, 0.02), atol=1e-6)
+    np.testing.assert_allclose(_minimum(1000 * data, 20.0), 1000 * _minimum(data, 0.02), rtol=1e-9)
 
 
 def test_a_great_strength_leaves_the_mean_and_a_small_one_the_data():
     data = _data()
-    problem = Deconvolution(data.shape, EXACT.model_copy(update={"max_iterations": 2000}))
-    np.testing.assert_allclose(problem.solve(data, 30.0).image, data.mean(), atol=1e-3)
-    weak = problem.solve(data, 1e-6)
-    assert weak.residual.std() < 0.05 * 0.02
+    problem = Deconvolution(data.shape, EXACT)
+    np.testing.assert_allclose(problem.solve(data, 1.0).image, data.mean(), atol=2e-3)
+    assert problem.solve(data, 1e-6).residual.std() < 0.25 * NOISE
 
 
 def test_nothing_rings_from_the_borders():
@@ -152,7 +157,7 @@ def test_nothing_rings_from_the_borders():
     truth[:, 30:] = 1.0
     truth[50:] += 1.0
     blurred = gaussian_filter(np.pad(truth, 20, mode="edge"), 1.0)[20:-20, 20:-20]
-    found = _minimum(blurred, 1e-3, RestorationOptions())
+    found = _minimum(blurred, 1e-3)
     assert np.abs(found - truth)[:2, [5, 10, 40, 50]].max() < 0.02
     assert np.abs(found - truth)[-2:, [5, 10, 40, 50]].max() < 0.02
 
