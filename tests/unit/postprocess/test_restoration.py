@@ -5,6 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from ptycho_plugin.errors import InputError
+from ptycho_plugin.postprocess.deconvolution import Deconvolution
 from ptycho_plugin.postprocess.restoration import choose_strength, restore
 from ptycho_plugin.postprocess.restoration_options import RestorationOptions
 
@@ -127,3 +128,19 @@ def test_maps_that_cannot_be_restored_are_refused():
         restore(np.ones((9, 9)), strength=1.0)
     with pytest.raises(InputError, match="of two dimensions"):
         restore(np.arange(9.0), strength=1.0)
+
+
+def test_split_half_takes_what_predicts_best_lowered_to_the_noise_of_both(truth):
+    """Among strengths on a grid, by the definition."""
+    repeats = _repeats(truth)
+    halves = repeats[::2].mean(axis=0), repeats[1::2].mean(axis=0)
+    problem = Deconvolution(truth.shape, RestorationOptions())
+    grid = np.geomspace(0.1, 1, 13) * SIGMA
+
+    def error(strength):
+        restored = (problem.solve(half, strength).image for half in halves)
+        return sum(_rms(problem.blurred(x), y) ** 2 for x, y in zip(restored, halves[::-1], strict=True))
+
+    best = grid[np.argmin([error(strength) for strength in grid])]
+    found = choose_strength(repeats.mean(axis=0), RestorationOptions(), halves=halves)
+    assert found * np.sqrt(2) == pytest.approx(best, rel=0.25)
