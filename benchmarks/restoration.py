@@ -135,7 +135,7 @@ def draw(drawn: Phantom, restored: dict[str, Image], path: Path) -> None:
     for column, (name, image) in zip(axes.T, images.items(), strict=True):
         column[0].set_title(name)
         for place, part in zip(column, parts, strict=True):
-            shown = place.imshow(image[part], cmap="cividis", vmin=-0.16, vmax=0.02)
+            shown = place.imshow(image[part], cmap="cividis", interpolation="nearest", vmin=-0.16, vmax=0.02)
             place.set(xticks=[], yticks=[])
     figure.colorbar(shown, ax=axes, label="phase (rad)", shrink=0.8)
     figure.savefig(path)
