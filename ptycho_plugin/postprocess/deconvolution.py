@@ -135,7 +135,8 @@ class Deconvolution:
                 objective.append(0.5 * float(np.vdot(residual, residual)) + regularisation)
                 slack = regularisation - float(np.vdot(force, x))
                 gap = (slack + self._gain(gradient, x)) / objective[-1]
-                if gap < self._options.tolerance:
+                # Another strength's solution may pass at once, and would hide what the strength changes.
+                if 0 < iteration and gap < self._options.tolerance:
                     break
             x = x - inverse * gradient
             before, image = image, _image(x)

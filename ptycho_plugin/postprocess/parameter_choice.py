@@ -17,7 +17,8 @@ from ptycho_plugin.postprocess.restoration_options import RestorationOptions
 FIRST_GUESS = 0.4
 """Strength over the noise's standard deviation."""
 BRACKET = 2.0
-"""Factor by which a bracket of the strength grows."""
+"""Factor from one strength to the next, until two have the sought one between them."""
+MOST_BRACKETS = 20
 PRECISION = 0.1
 """Of a strength that is found, relative: errors of maps change by a hundredth."""
 SPLIT_HALF_RANGE = (0.02, 5.0)
@@ -49,7 +50,7 @@ def by_discrepancy(phase: Image, noise_sigma: float, options: RestorationOptions
     Raises
     ------
     InputError
-        If sigma is not positive, or the map varies no more than that.
+        If sigma is not positive, the map varies no more than that, or no strength is found.
     """
     if not 0 < noise_sigma < phase.std():
         raise InputError(
@@ -68,9 +69,14 @@ def by_discrepancy(phase: Image, noise_sigma: float, options: RestorationOptions
     # The residual grows with the strength, from nothing to the whole map.
     guess = log(FIRST_GUESS * noise_sigma)
     step = -log(BRACKET) if excess(guess) > 0 else log(BRACKET)
-    while excess(guess) * excess(guess + step) > 0:
+    for _ in range(MOST_BRACKETS):
+        if excess(guess) * excess(guess + step) <= 0:
+            return exp(brentq(excess, guess, guess + step, xtol=PRECISION))
         guess += step
-    return exp(brentq(excess, guess, guess + step, xtol=PRECISION))
+    raise InputError(
+        f"no strength leaves a residual of {noise_sigma:g} rad, {excess(guess) + noise_sigma:g} rad was the "
+        f"nearest: give a noise_sigma that the map has, or a psf_sigma_px of less than {options.psf_sigma_px:g}"
+    )
 
 
 def by_split_half(first: Image, second: Image, options: RestorationOptions) -> float:

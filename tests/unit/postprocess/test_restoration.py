@@ -64,10 +64,10 @@ def test_discrepancy_finds_a_strength_far_from_its_first_guess(truth):
     """Noise said to be far less or far more than there is."""
     average = _repeats(truth).mean(axis=0)
     options = RestorationOptions(rule="discrepancy")
-    weak, strong = (choose_strength(average, options, noise_sigma=sigma) for sigma in (3e-3, 0.02))
+    weak, strong = (choose_strength(average, options, noise_sigma=sigma) for sigma in (3e-3, 0.025))
     assert weak < 0.1 * 3e-3
-    assert strong > 2 * 0.02
-    for strength, sigma in ((weak, 3e-3), (strong, 0.02)):
+    assert strong > 2 * 0.025
+    for strength, sigma in ((weak, 3e-3), (strong, 0.025)):
         assert restore(average, strength=strength).residual_rms == pytest.approx(sigma, rel=0.1)
 
 
@@ -117,6 +117,13 @@ def test_the_sign_of_the_phase_does_not_matter(truth):
 def test_what_cannot_be_used_is_refused(changed, given, message):
     with pytest.raises(InputError, match=message):
         restore(np.eye(9), RestorationOptions(**changed), **given)
+
+
+def test_a_residual_that_no_blurred_map_leaves_is_refused():
+    white = np.random.default_rng(0).normal(size=(16, 16))
+    options = RestorationOptions(rule="discrepancy", psf_sigma_px=2.0, max_iterations=20)
+    with pytest.raises(InputError, match="psf_sigma_px of less than 2"):
+        restore(white, options, noise_sigma=0.1)
 
 
 def test_maps_that_cannot_be_restored_are_refused():
