@@ -125,16 +125,18 @@ def chosen(maps: Maps) -> Iterator[tuple[str, tuple[Image, float]]]:
 
 
 def draw(drawn: Phantom, restored: dict[str, Image], path: Path) -> None:
-    """Draw truth and maps: squares above, pods below."""
+    """Draw truth and maps: turned squares above, the fan, octapods below."""
     names = ("none", "tv", "bilateral", "tv_deconvolution", "combined_split_half")
     images = {"truth": drawn.true} | {name.replace("_", " "): restored[name] for name in names}
-    figure = matplotlib.figure.Figure(figsize=(12.0, 4.4), layout="constrained", dpi=80)
-    parts = (slice(8, 68), slice(12, 72)), (slice(150, 210), slice(150, 210))
+    figure = matplotlib.figure.Figure(figsize=(12.0, 6.2), layout="constrained", dpi=65)
+    squares, fan = (slice(176, 236), slice(8, 68)), (slice(30, 90), slice(120, 180))
+    parts = squares, fan, (slice(140, 200), slice(140, 200))
     axes = figure.subplots(len(parts), len(images))
-    for row, part in zip(axes, parts, strict=True):
-        for place, (name, image) in zip(row, images.items(), strict=True):
-            shown = place.imshow(image[part], cmap="cividis", vmin=-0.16, vmax=0.02)
-            place.set(title=name if row is axes[0] else "", xticks=[], yticks=[])
+    for column, (name, image) in zip(axes.T, images.items(), strict=True):
+        column[0].set_title(name)
+        for place, part in zip(column, parts, strict=True):
+            shown = place.imshow(image[part], cmap="cividis", interpolation="nearest", vmin=-0.16, vmax=0.02)
+            place.set(xticks=[], yticks=[])
     figure.colorbar(shown, ax=axes, label="phase (rad)", shrink=0.8)
     figure.savefig(path)
 

@@ -1,4 +1,4 @@
-"""A phantom of edges and corners: squares, octapods of thin pods, a fan; its truth, and what a map shows."""
+"""A phantom of edges and corners: squares, a fan, octapods up to thrice as large as they are."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def _polygons() -> Iterator[tuple[float, Image]]:
     for angle in range(0, 360, 40):
         yield CONTRAST_RAD, _blade((60, SIDE - 90), 10.0, 58.0, angle, angle + 20)
     rng = np.random.default_rng(5)
-    for _ in range(60):
-        centre = rng.uniform(SIDE / 2 + 10, SIDE - 14), rng.uniform(SIDE / 2, SIDE - 14)
-        length, turn = rng.uniform(2.9, 5.8), rng.uniform(0, 180)
+    for _ in range(24):
+        centre = rng.uniform(SIDE / 2 + 14, SIDE - 14), rng.uniform(SIDE / 2 + 14, SIDE - 14)
+        length, turn = rng.uniform(6.0, 16.0), rng.uniform(0, 180)
         for angle in range(0, 180, 45):  # two pods in one line
-            yield POD_CONTRAST_RAD, _rectangle(centre, length, 0.9, turn + angle)
+            yield POD_CONTRAST_RAD, _rectangle(centre, length, length / 6.5, turn + angle)
 
 
 def _rectangle(centre: tuple[float, float], length: float, width: float, turn_deg: float) -> Image:

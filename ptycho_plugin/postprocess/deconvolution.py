@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +35,7 @@ class Solution:
     gap : float
         Share of the objective that a better map could at most gain: `Deconvolution.solve`.
     duals : list of list of ndarray
-        Of the seminorms; a later solution may start from them, also at another strength.
+        Of the seminorms, in unit balls.
     """
 
     image: Image
@@ -91,8 +90,8 @@ class Deconvolution:
         residual = self.blurred(image) - data
         return 0.5 * float(np.vdot(residual, residual)) + strength * self._regularisation(image)
 
-    def solve(self, data: Image, strength: float, start: Sequence[Sequence[Image]] | None = None) -> Solution:
-        """Minimise, from the data themselves.
+    def solve(self, data: Image, strength: float, start: Solution | None = None) -> Solution:
+        """Minimise, from the data themselves or from another solution.
 
         Parameters
         ----------
@@ -100,8 +99,8 @@ class Deconvolution:
             The y; not constant.
         strength : float
             lambda1, in the unit of the data; lambda2 is ``bilateral_ratio`` times that.
-        start : sequence of sequence of ndarray, optional
-            Duals of an earlier solution.
+        start : Solution, optional
+            For the same data at another strength.
 
         Returns
         -------
@@ -125,7 +124,8 @@ class Deconvolution:
         metric = step * strength * sum((weight * term.spectrum for weight, term in self._terms), 0.0)
         inverse = 1.0 / (transfer**2 + metric)
         duals = self._duals(start)
-        x, image, objective, gap = target, data, [], np.inf
+        image = data if start is None else start.image
+        x, objective, gap = _coefficients(image), [], np.inf
         for iteration in range(self._options.max_iterations + 1):
             force = _coefficients(self._adjoint(duals, strength))
             residual = transfer * x - target
@@ -135,7 +135,8 @@ class Deconvolution:
                 objective.append(0.5 * float(np.vdot(residual, residual)) + regularisation)
                 slack = regularisation - float(np.vdot(force, x))
                 gap = (slack + self._gain(gradient, x)) / objective[-1]
-                if gap < self._options.tolerance:
+                # Another strength's solution may pass at once, and would hide what the strength changes.
+                if 0 < iteration and gap < self._options.tolerance:
                     break
             x = x - inverse * gradient
             before, image = image, _image(x)
@@ -159,10 +160,11 @@ class Deconvolution:
             term.add_adjoint(dual, total, strength * weight)
         return total
 
-    def _duals(self, start: Sequence[Sequence[Image]] | None) -> list[list[Image]]:
+    def _duals(self, start: Solution | None) -> list[list[Image]]:
+        """Return duals that may be moved."""
         if start is None:
             return [term.new_dual() for _, term in self._terms]
-        return [[v.copy() for v in dual] for dual in start]
+        return [[v.copy() for v in dual] for dual in start.duals]
 
 
 def _coefficients(image: Image) -> Image:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from math import exp, log, sqrt
 
 import numpy as np
@@ -9,16 +11,17 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.postprocess.deconvolution import Deconvolution
+from ptycho_plugin.postprocess.deconvolution import Deconvolution, Solution
 from ptycho_plugin.postprocess.restoration_options import RestorationOptions
 
-FIRST_GUESS = 0.3
+FIRST_GUESS = 0.4
 """Strength over the noise's standard deviation."""
-BRACKET = 3.0
-"""Factor by which a bracket of the strength grows."""
-PRECISION = 0.05
-"""Of a strength that is found, relative: errors of maps change by much less."""
-SPLIT_HALF_RANGE = (0.01, 10.0)
+BRACKET = 2.0
+"""Factor from one strength to the next, until two have the sought one between them."""
+MOST_BRACKETS = 20
+PRECISION = 0.1
+"""Of a strength that is found, relative: errors of maps change by a hundredth."""
+SPLIT_HALF_RANGE = (0.02, 5.0)
 """Strengths that are looked at, over the noise's standard deviation."""
 
 Image = NDArray[np.float64]
@@ -42,12 +45,12 @@ def by_discrepancy(phase: Image, noise_sigma: float, options: RestorationOptions
     Returns
     -------
     float
-        lambda1, in the unit of the phase, to a twentieth.
+        lambda1, in the unit of the phase, to a tenth.
 
     Raises
     ------
     InputError
-        If sigma is not positive, or the map varies no more than that.
+        If sigma is not positive, the map varies no more than that, or no strength is found.
     """
     if not 0 < noise_sigma < phase.std():
         raise InputError(
@@ -55,21 +58,25 @@ def by_discrepancy(phase: Image, noise_sigma: float, options: RestorationOptions
             "restore: give the standard error of the map, in rad, or average more repeats"
         )
     problem = Deconvolution(phase.shape, options)
-    start = None
+    solution: Solution | None = None
 
+    @cache
     def excess(log_strength: float) -> float:
-        nonlocal start
-        solution = problem.solve(phase, exp(log_strength), start)
-        start = solution.duals
+        nonlocal solution
+        solution = problem.solve(phase, exp(log_strength), solution)
         return float(np.std(solution.residual)) - noise_sigma
 
-    low = high = log(FIRST_GUESS * noise_sigma)
     # The residual grows with the strength, from nothing to the whole map.
-    while excess(high) < 0:
-        low, high = high, high + log(BRACKET)
-    while low == high or excess(low) > 0:
-        low, high = low - log(BRACKET), low
-    return exp(brentq(excess, low, high, xtol=PRECISION))
+    guess = log(FIRST_GUESS * noise_sigma)
+    step = -log(BRACKET) if excess(guess) > 0 else log(BRACKET)
+    for _ in range(MOST_BRACKETS):
+        if excess(guess) * excess(guess + step) <= 0:
+            return exp(brentq(excess, guess, guess + step, xtol=PRECISION))
+        guess += step
+    raise InputError(
+        f"no strength leaves a residual of {noise_sigma:g} rad, {excess(guess) + noise_sigma:g} rad was the "
+        f"nearest: give a noise_sigma that the map has, or a psf_sigma_px of less than {options.psf_sigma_px:g}"
+    )
 
 
 def by_split_half(first: Image, second: Image, options: RestorationOptions) -> float:
@@ -105,16 +112,19 @@ def by_split_half(first: Image, second: Image, options: RestorationOptions) -> f
     if not noise_sigma > 0:
         raise InputError("the halves are equal: give averages of different repeats")
     problem = Deconvolution(first.shape, options)
-    starts: dict[int, list[list[Image]]] = {}
+    solutions: dict[int, Solution] = {}
 
-    def error(log_strength: float) -> float:
-        total = 0.0
-        for half, (data, other) in enumerate(((first, second), (second, first))):
-            solution = problem.solve(data, exp(log_strength), starts.get(half))
-            starts[half] = solution.duals
-            total += float(np.sum((solution.residual + data - other) ** 2))
-        return total
+    def error(half: int, strength: float) -> float:
+        data, other = (first, second)[:: 1 - 2 * half]
+        solutions[half] = problem.solve(data, strength, solutions.get(half))
+        return float(np.sum((solutions[half].residual + data - other) ** 2))
 
-    weakest, strongest = (log(noise_sigma * limit) for limit in SPLIT_HALF_RANGE)
-    best = minimize_scalar(error, bounds=(weakest, strongest), method="bounded", options={"xatol": PRECISION})
+    with ThreadPoolExecutor(2) as pool:
+        weakest, strongest = (log(noise_sigma * limit) for limit in SPLIT_HALF_RANGE)
+        best = minimize_scalar(
+            lambda log_strength: sum(pool.map(error, (0, 1), 2 * (exp(log_strength),))),
+            bounds=(weakest, strongest),
+            method="bounded",
+            options={"xatol": PRECISION},
+        )
     return exp(best.x) / sqrt(2)

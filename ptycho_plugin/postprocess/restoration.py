@@ -99,6 +99,9 @@ def restore(
     solved the problem; here lambda2 / lambda1, p and a are options, lambda1 is chosen from the data, and
     the convex problem is solved to a stated accuracy: `Deconvolution.solve`.
 
+    On a phantom the bilateral term changes errors by a hundredth (`benchmarks.restoration`): the default
+    weight is small, and ``bilateral_ratio=0`` leaves it out.
+
     Two restored maps of the same region share the prior: their ring correlation tells more than the data do.
     """
     options = options or RestorationOptions()

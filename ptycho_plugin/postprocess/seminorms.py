@@ -6,6 +6,7 @@ Each is a sum of weighted norms of differences of pixels, sum_i w_i |K_i x|, and
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import product
 from typing import Protocol
@@ -142,8 +143,7 @@ class Bilateral:
 
     def ascend(self, dual: list[Image], image: Image, step: float) -> None:
         """As of `Seminorm`."""
-        for v, difference in zip(dual, self._differences(image), strict=True):
-            difference *= step
+        for v, difference in zip(dual, self._differences(step * image), strict=True):
             v += difference
             np.clip(v, -1.0, 1.0, out=v)
 
@@ -154,10 +154,10 @@ class Bilateral:
             out[there] += flow
             out[here] -= flow
 
-    def _differences(self, image: Image) -> list[Image]:
-        return [image[there] - image[here] for here, there in self._pairs]
+    def _differences(self, image: Image) -> Iterator[Image]:
+        return (image[there] - image[here] for here, there in self._pairs)
 
-    def _weighted(self, arrays: list[Image]) -> zip[tuple[float, Image]]:
+    def _weighted(self, arrays: Iterable[Image]) -> zip[tuple[float, Image]]:
         return zip(self._weights.values(), arrays, strict=True)
 
     def _pair(self, down: int, right: int) -> tuple[Window, Window]:
