@@ -180,7 +180,7 @@ def projected_pods(
 def _turns(octapods: int, rng: np.random.Generator, *, standing: bool) -> Rotation:
     """Return how octapods are turned: anyhow, or about the beam."""
     if standing:
-        return Rotation.from_euler("z", rng.uniform(0, 2 * pi, octapods))
+        return Rotation.from_euler("z", rng.uniform(0, 2 * pi, (octapods, 1)))
     return Rotation.random(octapods, rng=rng)
 
 
