@@ -50,8 +50,7 @@ class SliceGap:
         """Return the gap of so many slices, some metres apart, on the pixels of a geometry."""
         side, pixel, wavelength = geometry.frame_side, geometry.object_pixel, geometry.wavelength
         to_first, to_next = (
-            fresnel_factors(side, pixel, wavelength, way)
-            for way in (-(slices - 1) / 2 * distance, distance)
+            fresnel_factors(side, pixel, wavelength, way) for way in (-(slices - 1) / 2 * distance, distance)
         )
         return cls(to_first, to_next)
 

@@ -184,5 +184,5 @@ def test_another_energy_makes_the_space_between_slices_anew(geometry, ideal):
     world, _ = exposed(geometry, ideal, sample)
     world.set_optics(6400.0, 270e-6)
     other = geometry.model_copy(update={"energy_eV": 6400.0})
-    at_once, first = exposed(other, ideal, sample)
+    _, first = exposed(other, ideal, sample)
     np.testing.assert_array_equal(world.expose(EXPOSURE_S).frame, first.frame)
