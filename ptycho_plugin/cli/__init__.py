@@ -14,6 +14,7 @@ from ptycho_plugin.cli.dose import dose
 from ptycho_plugin.cli.ioc import run_ioc
 from ptycho_plugin.cli.orientation import tell_orientation
 from ptycho_plugin.cli.reconstruct import reconstruct_scan
+from ptycho_plugin.cli.reproduce import run_reproduction
 from ptycho_plugin.errors import PtychoError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -23,6 +24,7 @@ app.add_typer(dose, name="dose")
 app.command("ioc")(run_ioc)
 app.command("orientation")(tell_orientation)
 app.command("reconstruct")(reconstruct_scan)
+app.command("reproduce")(run_reproduction)
 
 
 def _print_version(wanted: bool) -> None:

@@ -22,6 +22,7 @@ from ptycho_plugin.materials import CDS, CDSE, PMMA, Material
 CUBE_CORNERS = np.stack(np.meshgrid(*[[-1, 1]] * 3), axis=-1).reshape(8, 3) / np.sqrt(3)
 """Directions of the eight pods."""
 
+M_PER_NM = 1e-9
 OCTAPODS_AT_ONCE = 20_000
 """Enough to keep NumPy busy, few enough to stay below a hundred megabytes."""
 
@@ -47,8 +48,10 @@ class OctapodFilm(CheckedModel):
     chains_per_cluster: int = Field(16, ge=1)
     cluster_nm: float = Field(100.0, ge=0)
     """Standard deviation of the chains' starts about the centre of their cluster."""
-    matrix: Material = PMMA
-    """What the octapods displace. Its own phase and absorption, uniform, are left out."""
+    matrix: Material | None = PMMA
+    """What the octapods displace; None is vacuum. Its own phase and absorption, uniform, are left out."""
+    standing: bool = False
+    """Whether each stands on four of its pods, as on a flat support, turned about the beam alone."""
     seed: int = 1
 
     @model_validator(mode="after")
@@ -77,12 +80,27 @@ class OctapodFilm(CheckedModel):
             exp(-i k sum(t (delta - i beta))) over thicknesses t, delta and beta in excess of the matrix's.
         """
         rng = np.random.default_rng(self.seed)
-        pixels_per_nm = 1e-9 / pixel
+        centres_nm = self.centres_nm(np.array(shape) / (M_PER_NM / pixel), rng)
+        return self.transmission_of(centres_nm, shape, pixel, energy_eV, rng)
+
+    def transmission_of(
+        self,
+        centres_nm: NDArray[np.float64],
+        shape: tuple[int, int],
+        pixel: float,
+        energy_eV: float,
+        rng: np.random.Generator,
+    ) -> NDArray[np.complex64]:
+        """Return the transmission of octapods that stand at places ``(octapod, 2)``: see `transmission`.
+
+        One after the other they are turned by ``rng``, so that those of a film can be drawn in parts.
+        """
+        pixels_per_nm = M_PER_NM / pixel
         length, thickness = self.pod_length_nm * pixels_per_nm, self.pod_thickness_nm * pixels_per_nm
-        centres = self.centres_nm(np.array(shape) / pixels_per_nm, rng) * pixels_per_nm
-        pods = projected_pods(centres, shape, length, thickness, rng)
+        centres = centres_nm * pixels_per_nm
+        pods = projected_pods(centres, shape, length, thickness, rng, standing=self.standing)
         cores = projected_cores(centres, shape, thickness)
-        matrix = self.matrix.log_transmission_per_m(energy_eV)
+        matrix = self.matrix.log_transmission_per_m(energy_eV) if self.matrix else 0.0
         per_pod, per_core = (m.log_transmission_per_m(energy_eV) - matrix for m in (CDS, CDSE))
         return np.exp(pixel * (per_pod * pods + per_core * cores)).astype(np.complex64)
 
@@ -92,21 +110,34 @@ class OctapodFilm(CheckedModel):
         return self.model_copy(update=lengths)
 
     def centres_nm(self, field_nm: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return where the octapods are, ``(octapod, 2)``: worm-like chains in clusters."""
-        octapods = round(self.density_per_um2 * float(field_nm.prod()) * 1e-6)
+        """Return where the octapods are: worm-like chains in clusters.
+
+        Parameters
+        ----------
+        field_nm : ndarray, (axis,)
+            Rows and columns of the field and, where it is to be filled too, its depth.
+        rng : Generator
+
+        Returns
+        -------
+        ndarray, (octapod, axis), float64
+            Chains may leave the field.
+        """
+        octapods = round(self.density_per_um2 * float(field_nm[:2].prod()) * 1e-6)
+        axes = len(field_nm)
         chains = ceil(octapods / self.octapods_per_chain)
-        clusters = rng.random((ceil(chains / self.chains_per_cluster), 2)) * field_nm
+        clusters = rng.random((ceil(chains / self.chains_per_cluster), axes)) * field_nm
         place = np.repeat(clusters, self.chains_per_cluster, axis=0)[:chains]
-        place = place + rng.normal(scale=self.cluster_nm, size=(chains, 2))
+        place = place + rng.normal(scale=self.cluster_nm, size=(chains, axes))
         direction = _unit(rng.normal(size=(chains, 3)))
         # kicks of this size decorrelate the direction over the persistence length
         kick = np.sqrt(self.link_nm / self.persistence_nm)
-        links = np.empty((self.octapods_per_chain, chains, 2))
+        links = np.empty((self.octapods_per_chain, chains, axes))
         for link in links:
             link[:] = place
             direction = _unit(direction + rng.normal(scale=kick, size=direction.shape))
-            place = place + self.link_nm * direction[:, :2]
-        return links.reshape(-1, 2)[:octapods]
+            place = place + self.link_nm * direction[:, :axes]
+        return links.reshape(-1, axes)[:octapods]
 
 
 def projected_pods(
@@ -115,6 +146,8 @@ def projected_pods(
     length: float,
     thickness: float,
     rng: np.random.Generator,
+    *,
+    standing: bool = False,
 ) -> NDArray[np.float64]:
     """Return the thickness of all pods along the beam, for randomly turned octapods.
 
@@ -128,6 +161,9 @@ def projected_pods(
         Rows and columns of the periodic field.
     length, thickness : float
         Of a pod from the octapod's centre, and across.
+    rng : Generator
+    standing : bool
+        See `OctapodFilm`.
 
     Returns
     -------
@@ -136,9 +172,16 @@ def projected_pods(
     """
     lines = np.zeros(shape)
     for part in np.array_split(centres, ceil(len(centres) / OCTAPODS_AT_ONCE) or 1):
-        turns = Rotation.random(len(part), rng=rng).as_matrix()
+        turns = _turns(len(part), rng, standing=standing).as_matrix()
         draw_rods(lines, part, (turns[:, :2] @ CUBE_CORNERS.T).swapaxes(1, 2), thickness / 2, length)
     return _thicken(lines, thickness)
+
+
+def _turns(octapods: int, rng: np.random.Generator, *, standing: bool) -> Rotation:
+    """Return how octapods are turned: anyhow, or about the beam."""
+    if standing:
+        return Rotation.from_euler("z", rng.uniform(0, 2 * pi, (octapods, 1)))
+    return Rotation.random(octapods, rng=rng)
 
 
 def draw_rods(

@@ -27,6 +27,18 @@ class RadiationSensitive(Transmitter, Protocol):
         """Return the same with features of ``size`` times their size, where they were."""
 
 
+@runtime_checkable
+class Thick(Transmitter, Protocol):
+    """A transmitter that no projection describes: its transmission is the product of its slices'."""
+
+    @property
+    def slice_distance(self) -> float:
+        """From one slice to the next, in metres."""
+
+    def sliced(self, shape: tuple[int, int], pixel: float, energy_eV: float) -> NDArray[np.complex64]:
+        """Return the slices' transmissions, ``(slice, row, column)`` in the order of the beam."""
+
+
 @dataclass(frozen=True, slots=True)
 class Specimen:
     """A specimen and the coarse stage's position (row, column) that brings its centre to the beam."""

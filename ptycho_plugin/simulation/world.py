@@ -18,6 +18,7 @@ from ptycho_plugin.simulation.controls import Controls, Exposure, World, check_e
 from ptycho_plugin.simulation.degradation import DegradingTransmission, critical_repeats, repeats_per_photon
 from ptycho_plugin.simulation.diffraction import (
     OVERSAMPLING,
+    SliceGap,
     downsample,
     fine_geometry,
     zone_plate_illumination,
@@ -30,6 +31,7 @@ from ptycho_plugin.simulation.specimens import (
     HOLDER,
     RadiationSensitive,
     Specimen,
+    Thick,
     Truth,
 )
 
@@ -75,6 +77,7 @@ class SimulatedWorld(Controls):
         self.places = {specimen.name: specimen.place_um for specimen in holder} | {EMPTY: EMPTY_PLACE_UM}
         self._specimens = {specimen.name: specimen for specimen in holder}
         self._transmissions: dict[str, NDArray[np.complex64]] = {}
+        self._gaps: dict[str, SliceGap] = {}
         self._degrading: dict[str, DegradingTransmission] = {}
         self._tune(geometry, optic)
         self._camera = pilatus.Pilatus2M(
@@ -163,6 +166,7 @@ class SimulatedWorld(Controls):
         row, column = (hypot(*widths) for widths in zip(self.options.source_fwhm_nm, fwhm_nm, strict=True))
         with self._lock:
             self._source = source_points_um((row, column), self._optic.outermost_zone * 1e9)
+            self._blur()
 
     def set_optics(self, energy_eV: float, defocus: float) -> None:
         """Change the beam's energy, and how far in metres the sample is said to stand behind its focus.
@@ -174,10 +178,12 @@ class SimulatedWorld(Controls):
                 return
             if energy_eV != self.geometry.energy_eV:
                 self._transmissions.clear()
+                self._gaps.clear()
             self._tune(
                 self.geometry.model_copy(update={"energy_eV": energy_eV}),
                 self._optic.model_copy(update={"defocus": defocus}),
             )
+            self._blur()
 
     def _tune(self, geometry: Geometry, optic: ZonePlate) -> None:
         """Compute what depends on the beam."""
@@ -185,6 +191,11 @@ class SimulatedWorld(Controls):
         self._fine = fine_geometry(geometry)
         self._illumination = zone_plate_illumination(optic, self.options.optic_error, geometry)
         self._detected = self.options.detection.efficiency(geometry.energy_eV)
+
+    def _blur(self) -> None:
+        """Compute what the source's width makes of the illumination."""
+        places_um, weights = self._source
+        self._modes = self._illumination.blurred(places_um * M_PER_UM / self._fine.object_pixel, weights)
 
     def mount(self) -> None:
         """Make the specimen that is in the beam, which the first exposure would wait for."""
@@ -205,6 +216,8 @@ class SimulatedWorld(Controls):
             raise InputError(f"there is no specimen '{name}': take one of {', '.join(self._specimens)}")
         with self._lock:
             fine = self._transmission(name)
+        if name in self._gaps:
+            fine = fine.prod(axis=0)
         corner = -(len(fine) // 2) * self._fine.object_pixel
         return Truth(downsample(fine), self.geometry.object_pixel, (corner, corner))
 
@@ -240,12 +253,16 @@ class SimulatedWorld(Controls):
     def _pattern(self, name: str | None, on_specimen_um: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the expected pattern of one photon: an incoherent sum over source and motion."""
         transmission = NOTHING if name is None else self._transmission(name)
-        source_um, weights = self._source
-        centres = self._to_px((on_specimen_um[:, None] + source_um).reshape(-1, 2), transmission.shape)
-        shares = np.tile(weights, len(on_specimen_um)).astype(np.float32) / len(on_specimen_um)
+        gap = self._gaps.get(name) if name is not None else None
+        share = np.float32(1 / len(on_specimen_um))
         pattern = np.zeros((self._fine.frame_side,) * 2, np.float32)
-        for centre, share in zip(centres, shares, strict=True):
-            pattern += share * self._illumination.diffract(transmission, centre)
+        for centre in self._to_px(on_specimen_um, transmission.shape[-2:]):
+            for mode in self._modes:
+                pattern += share * (
+                    mode.diffract(transmission, centre)
+                    if gap is None
+                    else mode.diffract_through(transmission, centre, gap)
+                )
         return pattern
 
     def _in_beam(self, stage_um: NDArray[np.float64]) -> tuple[str | None, NDArray[np.float64]]:
@@ -266,6 +283,10 @@ class SimulatedWorld(Controls):
         unit = 2 * OVERSAMPLING
         side = unit * round(self.options.field_um * M_PER_UM / self._fine.object_pixel / unit)
         sample, pixel, energy_eV = self._specimens[name].sample, self._fine.object_pixel, self._fine.energy_eV
+        if isinstance(sample, Thick):
+            slices = sample.sliced((side, side), pixel, energy_eV)
+            self._gaps[name] = SliceGap.between(len(slices), sample.slice_distance, self._fine)
+            return slices
         if not (self.options.degrades and isinstance(sample, RadiationSensitive)):
             return sample.transmission((side, side), pixel, energy_eV)
         dose = repeats_per_photon(self._illumination.intensity, pixel, DoseModel(energy_eV=energy_eV))

@@ -1,0 +1,1 @@
+"""The published experiment, reproduced by simulation: from samples to maps, from maps to its figures."""

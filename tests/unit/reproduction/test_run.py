@@ -1,0 +1,159 @@
+import json
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from ptycho_plugin.errors import InputError, ReconstructionError
+from ptycho_plugin.reproduction import run
+from ptycho_plugin.reproduction.figures import figures
+from ptycho_plugin.reproduction.options import Conditions
+from ptycho_plugin.reproduction.run import RegionMaps, make_truth, reproduce
+from ptycho_plugin.reproduction.scans import Region, Scan, scans_of
+from ptycho_plugin.reproduction.store import RepeatMap, Store
+from ptycho_plugin.simulation.specimens import Truth
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads():
+    """Threads do what processes do, and take no seconds to start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "ProcessPoolExecutor", lambda workers, *_: ThreadPoolExecutor(workers))
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(options, tmp_path_factory, threads):
+    """A reproduction, its folder, and what it reported."""
+    folder, reports = tmp_path_factory.mktemp("reproduction"), []
+    maps = reproduce(options, folder, lambda *report: reports.append(report))
+    return maps, folder, reports
+
+
+def test_a_region_has_its_repeats_and_its_truth(made, options):
+    (maps,), _, reports = made
+    assert maps.region == Region("OCT", "1", "A")
+    assert len(maps.repeats) == 2
+    assert [report[:2] for report in reports] == [(1, 2), (2, 2)]
+    assert {report[2] for report in reports} == {"OCT-1-A-1", "OCT-1-A-2"}
+    for repeat in maps.repeats:
+        assert repeat.transmission.dtype == np.complex64
+        assert len(repeat.positions) == len(repeat.positions_px) == 31
+        assert 0 < repeat.residual < 0.1
+    assert maps.truth.pixel == options.conditions.geometry.object_pixel
+    assert maps.repeats[0].drift != maps.repeats[1].drift
+
+
+def test_a_map_says_what_made_it(made, options):
+    _, folder, _ = made
+    (scan, _) = scans_of(options)
+    with h5py.File(Store(folder, options.conditions).map_file(scan)) as file:
+        made_by = json.loads(file["provenance"][()])
+    assert Conditions.model_validate(made_by["conditions"]) == options.conditions
+    assert made_by["sample"]["membrane"]["material"]["name"] == "Si3N4"
+    assert made_by["source"] == {"simulated": "OCT-1-A-1"}
+
+
+def test_what_is_there_is_not_made_again(made, options, monkeypatch):
+    maps, folder, _ = made
+    times = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
+    monkeypatch.setattr(run, "ProcessPoolExecutor", None)
+    again = reproduce(options, folder)
+    np.testing.assert_array_equal(again[0].repeats[1].transmission, maps[0].repeats[1].transmission)
+    assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == times
+
+
+def test_what_is_missing_is_made_as_it_was_in_another_process(made, options, monkeypatch):
+    maps, folder, _ = made
+    scan = list(scans_of(options))[1]
+    store, reports = Store(folder, options.conditions), []
+    others = {file for file in folder.iterdir() if file != store.map_file(scan)}
+    times = {file: file.stat().st_mtime_ns for file in others}
+    store.map_file(scan).unlink()
+    monkeypatch.setattr(run, "ProcessPoolExecutor", ProcessPoolExecutor)
+    again = reproduce(options, folder, lambda *report: reports.append(report))
+    assert reports == [(2, 2, "OCT-1-A-2")]
+    np.testing.assert_array_equal(again[0].repeats[1].transmission, maps[0].repeats[1].transmission)
+    assert {file: file.stat().st_mtime_ns for file in others} == times
+
+
+def test_other_conditions_or_another_sample_are_other_files(tmp_path):
+    region = Region("OCT", "1", "A")
+    stores = [Store(tmp_path, Conditions(**changes)) for changes in ({}, {"photons": 2e6}, {"seed": 1})]
+    scans = [Scan(region, 1), Scan(region, 2), Scan(Region("drop", "1", "A"), 1)]
+    files = {store.map_file(scan) for store in stores for scan in scans}
+    files |= {store.truth_file(region) for store in stores} | {store.probe_file for store in stores}
+    assert len(files) == 9 + 3 + 3
+    assert Store(tmp_path, Conditions()).probe_file == stores[0].probe_file
+
+
+def test_an_engine_that_diverges_leaves_what_is_complete(options, made, tmp_path, monkeypatch):
+    _, folder, _ = made
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    store, (whole, missing) = Store(tmp_path, options.conditions), scans_of(options)
+    store.map_file(missing).unlink()
+
+    def diverges(*_):
+        raise ReconstructionError("it ran off")
+
+    monkeypatch.setattr(run, "reconstruct", diverges)
+    with pytest.raises(ReconstructionError, match="it ran off"):
+        reproduce(options, tmp_path)
+    assert store.map_file(whole).exists()
+    assert not store.map_file(missing).exists()
+    assert not list(tmp_path.glob(".*.part"))
+
+
+@pytest.mark.parametrize("kind", ["map", "truth"])
+def test_a_file_that_is_no_map_is_named(kind, options, tmp_path):
+    store, scan = Store(tmp_path, options.conditions), next(scans_of(options))
+    target = {"map": scan, "truth": scan.region}[kind]
+    getattr(store, f"{kind}_file")(target).write_bytes(b"nothing")
+    with pytest.raises(InputError, match="remove it to have it made again"):
+        getattr(store, kind)(target)
+
+
+def test_a_folder_that_cannot_be_made_is_named(options):
+    with pytest.raises(InputError, match="/dev/null/maps cannot be made"):
+        Store(Path("/dev/null/maps"), options.conditions)
+
+
+def test_the_truth_is_kept_as_it_is(options, tmp_path):
+    region = Region("OCT", "1", "A")
+    make_truth(tmp_path, options.conditions, region)
+    kept = Store(tmp_path, options.conditions).truth(region)
+    truth = region.world(options.conditions, seed=5).truth("film")
+    np.testing.assert_array_equal(kept.transmission, truth.transmission)
+    assert (kept.pixel, kept.origin) == (truth.pixel, truth.origin)
+
+
+def with_peaks(peaks, drift=(0.0, 0.0)):
+    """A region of 100 x 100 px of a metre about its middle, of which a scan sees 41 x 41."""
+    transmission = np.ones((100, 100), np.complex64)
+    for (row, column), phase in peaks.items():
+        transmission[row, column] = np.exp(-1j * phase)
+    positions = np.array([[-20.0, -20.0], [20.0, 20.0]])
+    repeat = RepeatMap(transmission, positions, positions, drift, 0.01, "code")
+    return RegionMaps(Region("OCT", "1", "A"), (repeat,), Truth(transmission, 1.0, (-50.0, -50.0)))
+
+
+def test_the_true_maximum_is_that_of_the_scanned_field(made, options):
+    _, conditions = made, options.conditions
+
+    def maximum(*region):
+        (found,) = figures(conditions, [with_peaks(*region)])["samples"]["OCT"]
+        return found["max_phase_true_rad"]
+
+    assert maximum({(50, 50): 0.3, (70, 30): 0.5, (71, 30): 0.9}) == pytest.approx(0.5)
+    assert maximum({(50, 50): 0.3, (71, 30): 0.9}, (2.0, 0.0)) == pytest.approx(0.9)
+
+
+def test_figures_are_json(made, options):
+    found = json.loads(json.dumps(figures(options.conditions, made[0])))
+    assert found["points"] == 31
+    assert found["oversampling"] == 2.89
+    (region,) = found["samples"]["OCT"]
+    assert region["repeats"] == len(region["residual"]) == 2
