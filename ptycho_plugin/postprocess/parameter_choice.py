@@ -75,7 +75,8 @@ def by_discrepancy(phase: Image, noise_sigma: float, options: RestorationOptions
         guess += step
     raise InputError(
         f"no strength leaves a residual of {noise_sigma:g} rad, {excess(guess) + noise_sigma:g} rad was the "
-        f"nearest: give a noise_sigma that the map has, or a psf_sigma_px of less than {options.psf_sigma_px:g}"
+        "nearest: give a noise_sigma that the map has, or a psf_sigma_px of less than "
+        f"{options.psf_sigma_px:g}"
     )
 
 
