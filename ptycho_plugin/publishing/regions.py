@@ -13,19 +13,18 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.postprocess.account import DIMENSIONS, arrays_of, facts_of
 from ptycho_plugin.postprocess.pipeline import (
     PostprocessingOptions,
     RegionMaps,
     RegionResult,
     postprocess,
 )
-from ptycho_plugin.postprocess.resolution import Resolution
 from ptycho_plugin.publishing.connection import child, tiled_errors
 from ptycho_plugin.publishing.results import CONTAINER as RECONSTRUCTIONS
 
 CONTAINER = "regions"
 SPEC = "PtychoRegion"
-SCHEMA_VERSION = 1
 KEY_DIGITS = 6
 """Of a digest: names with other signs than letters and digits in them stay apart."""
 LEAST_REPEATS = 2
@@ -139,67 +138,8 @@ def _write(parent: Any, result: RegionResult, names: Mapping[str, str], repeats:
     key = str(len(repeats))
     if key in parent:
         parent[key].delete(recursive=True, external_only=False)
-    metadata = {**names, **_metadata(result), "repeats": repeats, "status": "being written"}
+    metadata = {**names, **facts_of(result), "repeats": repeats, "status": "being written"}
     node = parent.create_container(key, metadata=metadata, specs=[SPEC])
-    for name, (array, dims) in _arrays(result).items():
-        node.write_array(array, key=name, dims=dims)
+    for name, array in arrays_of(result).items():
+        node.write_array(array, key=name, dims=DIMENSIONS[name])
     node.update_metadata({"status": "complete"}, drop_revision=True)
-
-
-def _arrays(result: RegionResult) -> dict[str, tuple[NDArray[Any], tuple[str, ...]]]:
-    image, ring = ("row", "column"), ("ring",)
-    arrays: dict[str, tuple[NDArray[Any], tuple[str, ...]]] = {
-        "phase": (result.average.mean.astype(np.float32), image),
-        "standard_error": (result.average.standard_error.astype(np.float32), image),
-        "phases": (result.phases.astype(np.float32), ("repeat", *image)),
-        "ground": (result.flat.ground, image),
-        "electron_density": (result.electron_density, image),
-        "drift": (result.drift, ("repeat", "axis")),
-        "frequency": (result.single.rings.frequency / result.maps.pixel, ring),
-        "threshold": (result.single.rings.threshold(result.options.threshold), ring),
-        "correlation_single": (result.single.rings.correlation, ring),
-        "correlation_averaged": (result.averaged.rings.correlation, ring),
-    }
-    if result.restored is not None and result.restored_halves is not None:
-        arrays["restored"] = (result.restored.phase.astype(np.float32), image)
-        arrays["correlation_restored"] = (result.restored_halves.rings.correlation, ring)
-    if result.options.material is not None:
-        arrays["mass_per_area"] = (result.mass_per_area, image)
-    return arrays
-
-
-def _metadata(result: RegionResult) -> dict[str, Any]:
-    resolutions = {"single": result.single, "averaged": result.averaged, "restored": result.restored_halves}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "runs": list(result.maps.sources),
-        "object_pixel": result.maps.pixel,
-        "energy_eV": result.maps.energy_eV,
-        "ground_is_seen": result.flat.ground_is_seen,
-        "resolution": {name: _told(one) for name, one in resolutions.items() if one is not None},
-        "maximum_shift": {
-            "rad": result.maximum.value,
-            "spread_rad": result.maximum.error,
-            "percentile_99_9_rad": result.maximum.percentile,
-            "percentile_spread_rad": result.maximum.percentile_error,
-        },
-        "restoration": None
-        if result.restored is None
-        else {
-            "lambda1_rad": result.restored.lambda1,
-            "lambda2_rad": result.restored.lambda2,
-            "chosen_by": result.restored.chosen_by,
-            "iterations": result.restored.iterations,
-        },
-        "provenance": result.provenance(),
-    }
-
-
-def _told(one: Resolution) -> dict[str, Any]:
-    return {
-        "half_period": one.half_period,
-        "sigma": one.sigma,
-        "threshold": one.threshold,
-        "crosses": one.crosses,
-        "warning": one.warning,
-    }

@@ -23,7 +23,7 @@ ROUND_STEPS = ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5), (1,))
 
 def draw_phase(axes: Axes, phase: NDArray[np.floating], trusted: NDArray[np.bool_], pixel: float) -> None:
     """Draw the trusted part of a phase map (row, column) in radians, with colour bar and scale bar."""
-    _draw_map(axes, phase, trusted, pixel, "phase (rad)", "cividis")
+    draw_map(axes, phase, trusted, pixel, "phase (rad)", "cividis")
     axes.set_title("phase: denser is more negative")
 
 
@@ -31,7 +31,7 @@ def draw_amplitude(
     axes: Axes, amplitude: NDArray[np.floating], trusted: NDArray[np.bool_], pixel: float
 ) -> None:
     """Draw the trusted part of the transmission's modulus (row, column), with colour bar and scale bar."""
-    _draw_map(axes, amplitude, trusted, pixel, "", "gray")
+    draw_map(axes, amplitude, trusted, pixel, "", "gray")
     axes.set_title("amplitude")
 
 
@@ -93,7 +93,7 @@ def scale_bar_length(width: float) -> float:
     return float(steps[steps <= 0.3 * width * (1 + 1e-9)].max())
 
 
-def _draw_map(
+def draw_map(
     axes: Axes,
     image: NDArray[np.floating],
     trusted: NDArray[np.bool_],
@@ -101,6 +101,7 @@ def _draw_map(
     label: str,
     colours: str,
 ) -> None:
+    """Draw the trusted part of any map (row, column), with colour bar and scale bar."""
     low, high = np.percentile(image[trusted], PERCENTILES)
     shown = np.ma.masked_array(image, ~trusted)
     drawn = axes.imshow(shown, cmap=colours, vmin=low, vmax=high, interpolation="none")

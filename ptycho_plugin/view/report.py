@@ -1,0 +1,160 @@
+"""A report of regions: one HTML file that holds its pictures, and the same pictures as PNG files."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ptycho_plugin.dose import GY_PER_KGY
+from ptycho_plugin.dose_map import DoseMap
+from ptycho_plugin.io.atomic import replacing
+from ptycho_plugin.postprocess.account import ROWS
+from ptycho_plugin.view.dose_picture import figure_of_dose
+from ptycho_plugin.view.region_pictures import (
+    LABELS,
+    Arrays,
+    figure_of_correlation,
+    figure_of_errors,
+    figure_of_phases,
+    figure_of_region,
+    figure_of_repeats,
+    said,
+)
+
+TEMPLATE = "report.html"
+NOTHING = "none"
+NO_GROUND = (
+    "No ground without matter stands out: the zero of the phase is the upper edge of the phases, and shifts "
+    "are lower bounds."
+)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RegionSection:
+    """What a report shows of one region.
+
+    Parameters
+    ----------
+    name : str
+    arrays, facts : mapping
+        `ptycho_plugin.postprocess.account.arrays_of` and `facts_of`, or the same of Tiled's; the facts
+        also have the numbers of the ``repeats``.
+    errors : mapping, optional
+        Of the reconstructions: see `figure_of_errors`.
+    dose : DoseMap, optional
+    """
+
+    name: str
+    arrays: Arrays
+    facts: Mapping[str, Any]
+    errors: Mapping[str, tuple[NDArray[np.floating], int]] = field(default_factory=dict)
+    dose: DoseMap | None = None
+
+    def figures(self) -> Iterator[tuple[str, str, Figure]]:
+        """Yield the name, the caption and the picture of each."""
+        arrays, facts = self.arrays, self.facts
+        number = len(facts["repeats"])
+        yield (
+            "maps",
+            f"Average of {number} repeats, its standard error and the average restored.",
+            (figure_of_region(arrays, facts)),
+        )
+        yield (
+            "repeats",
+            "The repeats, registered, and how far each lies away from the first.",
+            (figure_of_repeats(arrays, facts)),
+        )
+        if self.errors:
+            yield "errors", "Errors of the reconstructions.", figure_of_errors(self.errors)
+        yield "correlation", "Fourier ring correlation.", figure_of_correlation(arrays, facts)
+        yield "phases", "How often each phase occurs.", figure_of_phases(arrays, facts)
+        if self.dose is not None:
+            yield "dose", "Dose of all exposures so far.", figure_of_dose(self.dose)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to bear in mind of the figures."""
+        told = [] if self.facts["ground_is_seen"] else [NO_GROUND]
+        resolutions = self.facts["resolution"].items()
+        return told + [f"{LABELS[name]}: {one['warning']}." for name, one in resolutions if one["warning"]]
+
+
+WIDE = ("maps", "repeats", "errors")
+"""Pictures that take the page's whole width."""
+
+
+def report_html(sections: Sequence[RegionSection], title: str) -> str:
+    """Return a report as one page of HTML, which needs nothing else.
+
+    Parameters
+    ----------
+    sections : sequence of RegionSection
+        One of a region's report; of a sample or a series all of theirs.
+    title : str
+    """
+    from jinja2 import Environment, select_autoescape
+
+    text = resources.files("ptycho_plugin.view").joinpath(TEMPLATE).read_text("utf-8")
+    environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
+    return environment.from_string(text).render(
+        title=title,
+        made=f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by ptycho-plugin.",
+        rows=[LABELS[name] for name in ROWS],
+        sections=[_shown(section) for section in sections],
+    )
+
+
+def write_report(sections: Sequence[RegionSection], title: str, path: str | Path) -> None:
+    """Write a report, and beside it a folder of its name with the pictures as PNG files.
+
+    Raises
+    ------
+    InputError
+        If they cannot be written.
+    """
+    page = Path(path)
+    with replacing(page) as part:
+        part.write_text(report_html(sections, title), "utf-8")
+    pictures = page.with_suffix("")
+    pictures.mkdir(exist_ok=True)
+    for section in sections:
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", section.name).strip("-")
+        for name, _, figure in section.figures():
+            with replacing(pictures / f"{slug}-{name}.png") as part:
+                figure.savefig(part, format="png")
+
+
+def _shown(section: RegionSection) -> dict[str, Any]:
+    resolutions, largest = section.facts["resolution"], section.facts["maximum_shift"]
+    return {
+        "name": section.name,
+        "repeats": len(section.facts["repeats"]),
+        "resolutions": [said(resolutions[name]) if name in resolutions else NOTHING for name in ROWS],
+        "largest": f"{largest['rad']:.3f} ± {largest['spread_rad']:.3f} rad",
+        "percentile": f"{largest['percentile_99_9_rad']:.3f} ± {largest['percentile_spread_rad']:.3f} rad",
+        "dose": NOTHING if section.dose is None else f"{section.dose.peak / GY_PER_KGY:.3g} kGy",
+        "warnings": section.warnings,
+        "pictures": [
+            {"caption": caption, "png": _png(figure), "is_wide": name in WIDE}
+            for name, caption, figure in section.figures()
+        ],
+        "provenance": json.dumps(section.facts["provenance"], indent=2),
+    }
+
+
+def _png(figure: Figure) -> str:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return base64.b64encode(file.getvalue()).decode()
