@@ -136,7 +136,7 @@ class Deconvolution:
                 slack = regularisation - float(np.vdot(force, x))
                 gap = (slack + self._gain(gradient, x)) / objective[-1]
                 # Another strength's solution may pass at once, and would hide what the strength changes.
-                if 0 < iteration and gap < self._options.tolerance:
+                if iteration > 0 and gap < self._options.tolerance:
                     break
             x = x - inverse * gradient
             before, image = image, _image(x)
