@@ -74,9 +74,9 @@ def by_discrepancy(phase: Image, noise_sigma: float, options: RestorationOptions
             return exp(brentq(excess, guess, guess + step, xtol=PRECISION))
         guess += step
     raise InputError(
-        f"no strength leaves a residual of {noise_sigma:g} rad, {excess(guess) + noise_sigma:g} rad was the "
-        "nearest: give a noise_sigma that the map has, or a psf_sigma_px of less than "
-        f"{options.psf_sigma_px:g}"
+        f"no strength leaves a residual of {noise_sigma:g} rad, the nearest is "
+        f"{excess(guess) + noise_sigma:g} rad: give a noise_sigma that the map has, "
+        f"or a psf_sigma_px of less than {options.psf_sigma_px:g}"
     )
 
 
