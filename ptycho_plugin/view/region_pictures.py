@@ -55,7 +55,7 @@ def figure_of_repeats(arrays: Arrays, facts: Mapping[str, Any]) -> Figure:
     phases = arrays["phases"]
     low, high = np.percentile(phases, (0.5, 99.5))
     figure = Figure(figsize=(3.2 * len(phases), 3.4), layout="constrained", dpi=120)
-    drift_nm = arrays["drift"] / NM
+    drift_nm = arrays["drift"] / NM + 0.0  # no negative zeros
     for number, axes in enumerate(np.ravel(figure.subplots(1, len(phases)))):
         drawn = axes.imshow(phases[number], cmap="cividis", vmin=low, vmax=high, interpolation="none")
         row, column = drift_nm[number]
@@ -91,13 +91,13 @@ def figure_of_phases(arrays: Arrays, facts: Mapping[str, Any]) -> Figure:
     """Draw how often each phase occurs in the maps, with the ground and the largest shift."""
     figure = Figure(figsize=(6.6, 4.4), layout="constrained", dpi=120)
     axes = figure.subplots()
-    bins = np.linspace(arrays["phases"].min(), arrays["phases"].max(), HISTOGRAM_BINS)
+    edges = np.linspace(arrays["phases"].min(), arrays["phases"].max(), HISTOGRAM_BINS).tolist()
     for image in arrays["phases"]:
-        axes.hist(image.ravel(), bins, histtype="step", color="0.6", linewidth=0.8, density=True)
+        axes.hist(image.ravel(), edges, histtype="step", color="0.6", linewidth=0.8, density=True)
     for name, label, colour in (("phase", "average", "C0"), ("restored", "restored", "C3")):
         if name in arrays:
-            values, style = arrays[name].ravel(), {"color": colour, "linewidth": 1.5, "label": label}
-            axes.hist(values, bins, histtype="step", density=True, **style)
+            values = arrays[name].ravel()
+            axes.hist(values, edges, histtype="step", density=True, color=colour, linewidth=1.5, label=label)
     largest = -facts["maximum_shift"]["rad"]
     axes.axvline(0, color="0.3", linewidth=1, linestyle="--", label="ground")
     axes.axvline(largest, color="C2", linewidth=1, linestyle=":", label="largest shift, mean of the maps")
