@@ -14,6 +14,7 @@ from ptycho_plugin.cli.dose import dose
 from ptycho_plugin.cli.ioc import run_ioc
 from ptycho_plugin.cli.orientation import tell_orientation
 from ptycho_plugin.cli.reconstruct import reconstruct_scan
+from ptycho_plugin.cli.report import make_report
 from ptycho_plugin.cli.reproduce import run_reproduction
 from ptycho_plugin.errors import PtychoError
 
@@ -24,6 +25,7 @@ app.add_typer(dose, name="dose")
 app.command("ioc")(run_ioc)
 app.command("orientation")(tell_orientation)
 app.command("reconstruct")(reconstruct_scan)
+app.command("report")(make_report)
 app.command("reproduce")(run_reproduction)
 
 

@@ -23,6 +23,7 @@ from ptycho_plugin.postprocess.repeats import fitting_window
 from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
 from ptycho_plugin.publishing.regions import CONTAINER as REGIONS
 from ptycho_plugin.publishing.regions import RegionOfRun, postprocess_region, region_key
+from ptycho_plugin.publishing.reports import publish_report
 from ptycho_plugin.publishing.results import ResultWriter
 from ptycho_plugin.reconstruction.driver import Reconstruction
 from ptycho_plugin.reconstruction.result import Progress, Result
@@ -153,17 +154,13 @@ class Session:
         began = time.monotonic()
         try:
             told = postprocess_region(self._client, region.sample, region.area, region.region)
+            if told is None:
+                return
+            path = f"{REGIONS}/{region_key(region.sample, region.area, region.region)}/{len(told.phases)}"
+            self._report(outcome={"region_path": path, "region_s": time.monotonic() - began})
+            publish_report(self._client, path)
         except PtychoError as error:
             self._report(warning=f"the repeats of the region could not be post-processed: {error}")
-            return
-        if told is not None:
-            key = region_key(region.sample, region.area, region.region)
-            self._report(
-                outcome={
-                    "region_path": f"{REGIONS}/{key}/{len(told.phases)}",
-                    "region_s": time.monotonic() - began,
-                }
-            )
 
     @contextmanager
     def _keeping_the_last_good(self) -> Iterator[None]:

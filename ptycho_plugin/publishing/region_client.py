@@ -73,6 +73,11 @@ class PtychoRegion(Container):
         told: Mapping[str, Any] = self.metadata["resolution"]
         return told
 
+    @property
+    def report(self) -> str:
+        """The region's report, a page of HTML: maps, resolutions, dose, errors, provenance."""
+        return self._array("report").tobytes().decode()
+
     def _array(self, key: str) -> NDArray[Any]:
         try:
             array: NDArray[Any] = self[key].read()

@@ -1,5 +1,6 @@
 """Repeats of a region become its average and resolution in a real Tiled server, while the series goes on."""
 
+import json
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 
 from ptycho_plugin.callbacks.live_reconstruction import LiveReconstruction
+from ptycho_plugin.cli import main
 from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.materials import CDS, PMMA
 from ptycho_plugin.postprocess.pipeline import PostprocessingOptions
+from ptycho_plugin.publishing.connection import split_key
 from ptycho_plugin.publishing.region_client import PtychoRegion
 from ptycho_plugin.publishing.regions import postprocess_region, region_key
+from ptycho_plugin.publishing.reports import sections_of_sample, sections_of_series
 from ptycho_plugin.trajectory import ConcentricRings
 
 WAIT_S = 120
@@ -65,6 +69,8 @@ def test_the_second_repeat_brings_average_and_resolution(
     assert told.resolution["single"]["half_period"] < 20 * told.object_pixel
     assert told.resolution["restored"]["warning"].startswith("both maps were restored alike")
     assert "repeats" in repr(told)
+    assert told.report.startswith("<!doctype html>")
+    assert f"{sample}, area {AREA}, region {REGION}" in told.report
     with pytest.raises(PublishingError, match="has no 'mass_per_area': run postprocess_region with options"):
         _ = told.mass_per_area
 
@@ -93,6 +99,30 @@ def test_it_can_be_made_again_with_other_options(tiled: Any, sample: str) -> Non
     assert told.metadata["provenance"]["options"]["material"]["name"] == "CdS"
     with pytest.raises(PublishingError, match="has no 'restored'"):
         _ = told.restored
+
+
+def test_the_sample_has_a_report(
+    tiled_server: Any, sample: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Of the one region that the tests above have made."""
+    address, key = split_key(tiled_server.uri)
+    monkeypatch.setenv("TILED_API_KEY", key)
+    page = tmp_path / "sample.html"
+    monkeypatch.setattr(
+        "sys.argv", ["ptycho", "report", "--tiled", address, "--sample", sample, "-o", str(page)]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (None, 0)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["regions"] == [
+        f"{sample}, area {AREA}, region {REGION}"
+    ]
+    assert "Errors of the reconstructions" in page.read_text("utf-8")
+    assert len(list((tmp_path / "sample").glob("*.png"))) == 5
+    with pytest.raises(PublishingError, match="no region of sample 'nothing' has two repeats"):
+        sections_of_sample(tiled_server.client(), "nothing")
+    with pytest.raises(PublishingError, match="there is no series 'nothing' in Tiled"):
+        sections_of_series(tiled_server.client(), "nothing")
 
 
 def test_names_that_look_alike_are_other_regions() -> None:

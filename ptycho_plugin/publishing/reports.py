@@ -1,0 +1,116 @@
+"""Reports of what is in Tiled: of a region, of all regions of a sample, of a series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_plugin.dose_map import DoseMap
+from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.postprocess.account import DIMENSIONS
+from ptycho_plugin.publishing.connection import tiled_errors
+from ptycho_plugin.publishing.regions import CONTAINER as REGIONS
+from ptycho_plugin.publishing.results import CONTAINER as RECONSTRUCTIONS
+from ptycho_plugin.publishing.series import CONTAINER as SERIES
+from ptycho_plugin.view.report import RegionSection, report_html
+
+REPORT = "report"
+"""Key of a region's report: the page in UTF-8, byte by byte, as Tiled takes arrays."""
+
+
+def publish_report(client: Any, path: str) -> None:
+    """Write the report of a region beside its arrays.
+
+    Parameters
+    ----------
+    client : tiled client
+        Of the tree's root.
+    path : str
+        Of what was told of the region, below the root.
+
+    Raises
+    ------
+    PublishingError
+        If Tiled cannot be reached, or refuses.
+    """
+    with tiled_errors(client):
+        node = client[path]
+        section = section_of(client, node)
+        page = np.frombuffer(report_html([section], section.name).encode(), np.uint8)
+        node.write_array(page, key=REPORT, dims=("byte",), metadata={"media_type": "text/html"})
+
+
+def sections_of_sample(client: Any, sample: str) -> list[RegionSection]:
+    """Return what a report shows of each region of a sample, after its last repeat.
+
+    Raises
+    ------
+    PublishingError
+        If there is none, or Tiled cannot be reached.
+    """
+    with tiled_errors(client):
+        return _sections(client, f"sample '{sample}'", lambda facts: facts["sample"] == sample)
+
+
+def sections_of_series(client: Any, uid: str) -> list[RegionSection]:
+    """Return what a report shows of each region of a dose series, after its last repeat.
+
+    Raises
+    ------
+    PublishingError
+        If there is none, or Tiled cannot be reached.
+    """
+    with tiled_errors(client):
+        if SERIES not in client or uid not in client[SERIES]:
+            raise PublishingError(f"there is no series '{uid}' in Tiled: see client['{SERIES}']")
+        series = client[SERIES, uid]
+        sample = series.metadata["sample"]
+        places = {(run.metadata["area"], run.metadata["region"]) for run in series.values()}
+        return _sections(
+            client,
+            f"series '{uid}'",
+            lambda facts: facts["sample"] == sample and (facts["area"], facts["region"]) in places,
+        )
+
+
+def section_of(client: Any, node: Any) -> RegionSection:
+    """Return what a report shows of a region, from what Tiled holds of it."""
+    facts = dict(node.metadata)
+    runs = dict(zip(facts["repeats"], facts["runs"], strict=True))
+    return RegionSection(
+        name=f"{facts['sample']}, area {facts['area']}, region {facts['region']}",
+        arrays={name: node[name].read() for name in DIMENSIONS if name in node},
+        facts=facts,
+        errors=dict(_errors(client, runs)),
+        dose=_dose(client, facts["runs"][-1]),
+    )
+
+
+def _sections(client: Any, what: str, belongs: Any) -> list[RegionSection]:
+    found = client[REGIONS].values() if REGIONS in client else []
+    last = [region[max(region, key=int)] for region in found if len(region)]
+    nodes = [node for node in last if belongs(node.metadata)]
+    if not nodes:
+        raise PublishingError(
+            f"no region of {what} has two repeats with a final map in Tiled: reconstruct them first"
+        )
+    nodes.sort(key=lambda node: (node.metadata["area"], node.metadata["region"]))
+    return [section_of(client, node) for node in nodes]
+
+
+def _errors(client: Any, runs: Mapping[int, str]) -> Iterator[tuple[str, tuple[NDArray[np.floating], int]]]:
+    for repeat, uid in runs.items():
+        node = client[RECONSTRUCTIONS, uid]
+        yield f"repeat {repeat}", (node.error, int(node.metadata["likelihood_from"]))
+
+
+def _dose(client: Any, uid: str) -> DoseMap | None:
+    """Return the dose of the region after its last run, if that run keeps it."""
+    run = client["raw"][uid] if "raw" in client and uid in client["raw"] else None
+    try:
+        return getattr(run, "dose_map", None)
+    except PublishingError:
+        return None
