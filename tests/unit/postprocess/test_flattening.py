@@ -42,7 +42,7 @@ def test_constant_and_ramp_go_by_the_ground_and_not_by_the_matter(density, const
     assert found.ground_is_seen
     error = found.phase - true
     assert abs(error.mean()) < SIGMA
-    assert np.ptp(error) < SIGMA  # of the ramp that is left, from one corner to the other
+    assert np.ptp(error) < 2 * SIGMA  # of the ramp that is left, from one corner to the other
     assert FILMS[density][found.ground].mean() > -2 * SIGMA
 
 
