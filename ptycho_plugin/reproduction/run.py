@@ -6,11 +6,13 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from pathlib import Path
 
+from ptycho_plugin.errors import ReconstructionError
 from ptycho_plugin.reconstruction.whole_scan import reconstruct
 from ptycho_plugin.reproduction.options import Conditions, ReproductionOptions
 from ptycho_plugin.reproduction.scans import Region, Scan, calibration_scan, scans_of
@@ -47,7 +49,7 @@ def reproduce(
     InputError
         If the folder cannot be written, or a file in it cannot be read.
     ReconstructionError
-        If an engine diverges; the maps that are complete stay.
+        If an engine diverges or a process is killed; the maps that are complete stay.
     """
     store = Store(folder, options.conditions)
     scans = list(scans_of(options))
@@ -107,6 +109,11 @@ def _make(
             for made, future in enumerate(as_completed(maps), start=1):
                 report(made, future.result())
             _wait(truths)
+        except BrokenProcessPool:
+            raise ReconstructionError(
+                "a process that made a map was killed, perhaps for want of memory (0.6 GB each): the "
+                "maps that are complete stay, run it again for the others"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

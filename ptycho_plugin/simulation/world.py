@@ -178,7 +178,6 @@ class SimulatedWorld(Controls):
                 return
             if energy_eV != self.geometry.energy_eV:
                 self._transmissions.clear()
-                self._gaps.clear()
             self._tune(
                 self.geometry.model_copy(update={"energy_eV": energy_eV}),
                 self._optic.model_copy(update={"defocus": defocus}),

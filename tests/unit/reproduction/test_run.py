@@ -1,5 +1,6 @@
 import json
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import h5py
@@ -89,18 +90,22 @@ def test_other_conditions_or_another_sample_are_other_files(tmp_path):
     assert Store(tmp_path, Conditions()).probe_file == stores[0].probe_file
 
 
-def test_an_engine_that_diverges_leaves_what_is_complete(options, made, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [(ReconstructionError("it ran off"), "it ran off"), (BrokenProcessPool(), "maps that are complete stay")],
+)
+def test_a_map_that_fails_leaves_what_is_complete(options, made, tmp_path, monkeypatch, error, sentence):
     _, folder, _ = made
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     store, (whole, missing) = Store(tmp_path, options.conditions), scans_of(options)
     store.map_file(missing).unlink()
 
-    def diverges(*_):
-        raise ReconstructionError("it ran off")
+    def fails(*_):
+        raise error
 
-    monkeypatch.setattr(run, "reconstruct", diverges)
-    with pytest.raises(ReconstructionError, match="it ran off"):
+    monkeypatch.setattr(run, "reconstruct", fails)
+    with pytest.raises(ReconstructionError, match=sentence):
         reproduce(options, tmp_path)
     assert store.map_file(whole).exists()
     assert not store.map_file(missing).exists()

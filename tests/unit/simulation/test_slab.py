@@ -94,6 +94,14 @@ def test_octapods_in_a_film_do_not_stand():
     assert np.abs(lying - standing).max() > 5
 
 
+def test_chains_that_leave_by_a_face_come_back_near_it():
+    """Long chains from anywhere in a thin film: were they cut off there, its outer slices would hold most."""
+    film = FILM.model_copy(update={"octapods_per_chain": 200, "chains_per_cluster": 1})
+    stack = OctapodSlab(film=film.model_copy(update={"density_per_um2": 4000}), thickness_um=0.5, slices=10)
+    matter = np.array([np.angle(layer).mean() for layer in stack.sliced(SHAPE, PIXEL, ENERGY_EV)])
+    np.testing.assert_allclose(matter / matter.sum(), 0.1, atol=0.06)
+
+
 @given(st.floats(-100, 100), st.floats(0.1, 10))
 def test_a_chain_turns_back_at_the_faces(depth, thickness):
     (inside,) = _reflected(np.array([depth]), thickness)
