@@ -90,10 +90,17 @@ def planned_centre(metadata: ScanMetadata) -> NDArray[np.float64]:
     return _probe_positions(metadata, metadata.centre_um)
 
 
-def window_half_px(metadata: ScanMetadata) -> int:
-    """Return half the side, in object pixels, of the window about its centre that is looked at of a scan."""
-    extent = np.ptp(planned_positions(metadata), axis=0).min()
-    return round(WELL_LIT * extent / metadata.geometry.object_pixel / 2) + MARGIN_PX
+def window_half_px(positions: NDArray[np.float64], pixel: float) -> int:
+    """Return half the side, in object pixels, of the window about its centre that is looked at of a scan.
+
+    Parameters
+    ----------
+    positions : ndarray, (frame, 2), float64
+        Planned positions of the probe in metres.
+    pixel : float
+        In metres.
+    """
+    return round(WELL_LIT * float(np.ptp(positions, axis=0).min()) / pixel / 2) + MARGIN_PX
 
 
 def _probe_positions(metadata: ScanMetadata, stage_um: ArrayLike) -> NDArray[np.float64]:

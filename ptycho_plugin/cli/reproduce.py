@@ -5,12 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.view.bars import progress_bars
+
+COLUMNS = (
+    ("half-bit, pair of single maps", "34 to 41"),
+    ("half-bit, averages", "not printed"),
+    ("half-bit, averages restored", "20 to 27"),
+    ("restored, against the truth", "not known"),
+    ("largest shift", "rising in this order"),
+    ("its truth", "not known"),
+    ("99.9th percentile", "not printed"),
+    ("its truth", "not known"),
+)
+"""Of the table, with what the paper prints."""
 
 
 def run_reproduction(
@@ -30,14 +42,16 @@ def run_reproduction(
 ) -> None:
     """Reproduce the published experiment by simulation: 25 maps, or 250 in full.
 
-    It can be cut off and goes on where it was. The last line is one JSON object.
+    It can be cut off and goes on where it was. A report is written beside the maps. The last line is one JSON
+    object.
 
     Example: ptycho reproduce -o reproduction
     """
     from ptycho_plugin.region_matrix import RegionMatrix
-    from ptycho_plugin.reproduction.figures import figures
+    from ptycho_plugin.reproduction.figures import figures, judged, section
     from ptycho_plugin.reproduction.options import ReproductionOptions
     from ptycho_plugin.reproduction.run import reproduce
+    from ptycho_plugin.view.report import write_report
 
     if full and quick:
         raise InputError("--full and --quick: choose one of them")
@@ -56,4 +70,34 @@ def run_reproduction(
     codes = {repeat.code_sha256 for maps in regions for repeat in maps.repeats}
     if len(codes) > 1:
         print(f"ptycho: maps in {output} are of {len(codes)} states of the code", file=sys.stderr)
-    print(json.dumps(figures(options.conditions, regions)))
+    shown = [judged(options.conditions, measured) for measured in regions]
+    found = figures(options.conditions, shown)
+    write_report(
+        [section(one) for one in shown], "The published experiment, reproduced", output / "report.html"
+    )
+    print_table(found)
+    print(json.dumps(found))
+
+
+def print_table(found: dict[str, Any]) -> None:
+    """Print the figures beside the published ones, as far as those are printed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("sample", *(heading for heading, _ in COLUMNS), title="half periods in nm, phases in rad")
+    table.add_row("published", *(printed for _, printed in COLUMNS), style="bold")
+    for name, sample in found["samples"].items():
+        table.add_row(name, *cells(sample))
+    Console(width=120).print(table)
+
+
+def cells(sample: dict[str, float]) -> list[str]:
+    """Return a row of the table."""
+    return [
+        *(f"{sample[f'half_bit_{row}_nm']:.1f}" for row in ("single", "average", "restored")),
+        f"{sample['true_restored_nm']:.1f}",
+        f"{sample['max_phase_rad']:.3f} ± {sample['max_phase_error_rad']:.3f}",
+        f"{sample['max_phase_true_rad']:.3f}",
+        f"{sample['percentile_rad']:.3f} ± {sample['percentile_error_rad']:.3f}",
+        f"{sample['percentile_true_rad']:.3f}",
+    ]

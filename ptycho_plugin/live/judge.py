@@ -29,7 +29,7 @@ from ptycho_plugin.live.frame_files import FrameFiles
 from ptycho_plugin.live.intake import Intake
 from ptycho_plugin.live.question import MeasuredRepeat, Question
 from ptycho_plugin.live.spool import SpoolReader
-from ptycho_plugin.measurement import planned_centre, window_half_px
+from ptycho_plugin.measurement import planned_centre, planned_positions, window_half_px
 from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.postprocess.repeats import (
     HighAngleSignal,
@@ -90,7 +90,11 @@ def _reconstructed(
     probe, _ = start_probe(store, scan)
     result = reconstruct(exposures.with_probe(probe), recipe)
     from_centre = exposures.positions - planned_centre(scan)
-    half = len(series.repeats[0].transmission) // 2 if series.repeats else window_half_px(scan)
+    half = (
+        len(series.repeats[0].transmission) // 2
+        if series.repeats
+        else window_half_px(planned_positions(scan), scan.geometry.object_pixel)
+    )
     window = map_window(result, from_centre, half)
     signal = scattered(result, exposures, measured.photons)
     return Repeat(window, measured.dose_before, measured.dose_after, signal)

@@ -137,7 +137,8 @@ class Session:
         """Return what is kept of a repeat, so that it can be compared with the region's others."""
         if self._region is None:
             return {}
-        scan, half = self._run.scan, window_half_px(self._run.scan)
+        scan = self._run.scan
+        half = window_half_px(planned_positions(scan), result.object_pixel)
         offsets_px = (result.positions - planned_centre(scan)) / result.object_pixel
         corner, side = fitting_window(
             result.object.shape, result.positions_px, offsets_px, result.geometry.frame_side, half

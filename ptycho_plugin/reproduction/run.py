@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -24,17 +24,22 @@ Report = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class RegionMaps:
+class MeasuredRegion:
     """What is known of a region: the maps of its repeats, in their order, and the truth."""
 
     region: Region
     repeats: tuple[RepeatMap, ...]
     truth: Truth
 
+    @property
+    def name(self) -> str:
+        """Sample, area and region, as in PS-190-1-A."""
+        return "-".join(asdict(self.region).values())
+
 
 def reproduce(
     options: ReproductionOptions, folder: Path, report: Report | None = None
-) -> tuple[RegionMaps, ...]:
+) -> tuple[MeasuredRegion, ...]:
     """Return the maps of every region, made where they are not in the folder yet.
 
     Parameters
@@ -66,7 +71,7 @@ def reproduce(
         lambda made, name: report(len(scans) - len(missing) + made, len(scans), name) if report else None,
     )
     return tuple(
-        RegionMaps(
+        MeasuredRegion(
             region, tuple(store.map(scan) for scan in scans if scan.region == region), store.truth(region)
         )
         for region in regions

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ptycho_plugin.reproduction.options import ReproductionOptions
-from ptycho_plugin.reproduction.run import RegionMaps
+from ptycho_plugin.reproduction.run import MeasuredRegion
 from ptycho_plugin.reproduction.scans import scans_of
 from ptycho_plugin.reproduction.store import RepeatMap
 from ptycho_plugin.simulation.specimens import Truth
@@ -25,7 +25,7 @@ def asked(monkeypatch):
         )
         report(1, 2, "OCT-1-A-1")
         region = next(scans_of(options)).region
-        return (RegionMaps(region, repeats, Truth(TRANSMISSION, 1.0, (-4.0, -4.0))),)
+        return (MeasuredRegion(region, repeats, Truth(TRANSMISSION, 1.0, (-4.0, -4.0))),)
 
     monkeypatch.setattr("ptycho_plugin.reproduction.run.reproduce", reproduce)
     return calls

@@ -11,7 +11,7 @@ from ptycho_plugin.errors import InputError, ReconstructionError
 from ptycho_plugin.reproduction import run
 from ptycho_plugin.reproduction.figures import figures
 from ptycho_plugin.reproduction.options import Conditions
-from ptycho_plugin.reproduction.run import RegionMaps, make_truth, reproduce
+from ptycho_plugin.reproduction.run import MeasuredRegion, make_truth, reproduce
 from ptycho_plugin.reproduction.scans import Region, Scan, scans_of
 from ptycho_plugin.reproduction.store import RepeatMap, Store
 from ptycho_plugin.simulation.specimens import Truth
@@ -142,7 +142,7 @@ def with_peaks(peaks, drift=(0.0, 0.0)):
         transmission[row, column] = np.exp(-1j * phase)
     positions = np.array([[-20.0, -20.0], [20.0, 20.0]])
     repeat = RepeatMap(transmission, positions, positions, drift, 0.01, "code")
-    return RegionMaps(Region("OCT", "1", "A"), (repeat,), Truth(transmission, 1.0, (-50.0, -50.0)))
+    return MeasuredRegion(Region("OCT", "1", "A"), (repeat,), Truth(transmission, 1.0, (-50.0, -50.0)))
 
 
 def test_the_true_maximum_is_that_of_the_scanned_field(made, options):
