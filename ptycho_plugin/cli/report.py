@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -30,9 +31,10 @@ def make_report(
     if (sample is None) == (series is None):
         raise InputError("say what to report of: --sample NAME or --series UID")
     client = connect(tiled)
-    if sample is not None:
-        sections, title = sections_of_sample(client, sample), f"Sample {sample}"
-    else:
-        sections, title = sections_of_series(client, str(series)), f"Series {series}"
+    with closing(client.context):
+        if sample is not None:
+            sections, title = sections_of_sample(client, sample), f"Sample {sample}"
+        else:
+            sections, title = sections_of_series(client, str(series)), f"Series {series}"
     write_report(sections, title, output)
     print(json.dumps({"report": str(output), "regions": [section.name for section in sections]}))

@@ -23,6 +23,7 @@ COLUMNS = (
     ("its truth", "not known"),
 )
 """Of the table, with what the paper prints."""
+CELL = len("0.000 ± 0.000")
 
 
 def run_reproduction(
@@ -84,11 +85,13 @@ def print_table(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("sample", *(heading for heading, _ in COLUMNS), title="half periods in nm, phases in rad")
+    table = Table("sample", title="half periods in nm, phases in rad")
+    for heading, _ in COLUMNS:
+        table.add_column(heading, min_width=CELL)
     table.add_row("published", *(printed for _, printed in COLUMNS), style="bold")
     for name, sample in found["samples"].items():
         table.add_row(name, *cells(sample))
-    Console(width=120).print(table)
+    Console(width=140).print(table)
 
 
 def cells(sample: dict[str, float]) -> list[str]:

@@ -102,7 +102,7 @@ def test_it_can_be_made_again_with_other_options(tiled: Any, sample: str) -> Non
 
 
 def test_the_sample_has_a_report(
-    tiled_server: Any, sample: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    tiled: Any, tiled_server: Any, sample: str, tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
     """Of the one region that the tests above have made."""
     address, key = split_key(tiled_server.uri)
@@ -120,9 +120,9 @@ def test_the_sample_has_a_report(
     assert "Errors of the reconstructions" in page.read_text("utf-8")
     assert len(list((tmp_path / "sample").glob("*.png"))) == 5
     with pytest.raises(PublishingError, match="no region of sample 'nothing' has two repeats"):
-        sections_of_sample(tiled_server.client(), "nothing")
+        sections_of_sample(tiled, "nothing")
     with pytest.raises(PublishingError, match="there is no series 'nothing' in Tiled"):
-        sections_of_series(tiled_server.client(), "nothing")
+        sections_of_series(tiled, "nothing")
 
 
 def test_names_that_look_alike_are_other_regions() -> None:

@@ -9,6 +9,23 @@ from ptycho_plugin.reproduction.scans import scans_of
 from ptycho_plugin.reproduction.store import RepeatMap
 from ptycho_plugin.simulation.specimens import Truth
 
+FOUND = {
+    "points": 324,
+    "samples": {
+        "OCT": {
+            "half_bit_single_nm": 41.23,
+            "half_bit_average_nm": 33.1,
+            "half_bit_restored_nm": 13.5417,
+            "true_restored_nm": 29.9,
+            "max_phase_rad": 0.058,
+            "max_phase_error_rad": 0.012,
+            "max_phase_true_rad": 0.045,
+            "percentile_rad": 0.031,
+            "percentile_error_rad": 0.001,
+            "percentile_true_rad": 0.03,
+        }
+    },
+}
 TRANSMISSION = np.exp(-0.25j * np.ones((9, 9))).astype(np.complex64)
 
 
@@ -28,16 +45,35 @@ def asked(monkeypatch):
         return (MeasuredRegion(region, repeats, Truth(TRANSMISSION, 1.0, (-4.0, -4.0))),)
 
     monkeypatch.setattr("ptycho_plugin.reproduction.run.reproduce", reproduce)
+    judged = "ptycho_plugin.reproduction.figures"
+    monkeypatch.setattr(f"{judged}.judged", lambda conditions, measured: measured.name)
+    monkeypatch.setattr(f"{judged}.section", lambda name: name)
+    monkeypatch.setattr(f"{judged}.figures", lambda conditions, names: FOUND)
+    monkeypatch.setattr(
+        "ptycho_plugin.view.report.write_report", lambda sections, title, path: path.write_text(str(sections))
+    )
     return calls
 
 
 def test_the_last_line_is_one_object_of_figures(ptycho, asked, tmp_path):
     status, stdout, stderr = ptycho("reproduce", "-o", tmp_path)
     assert status == 0
-    figures = json.loads(stdout.splitlines()[-1])
-    assert figures["points"] == 324
-    assert figures["object_pixel_nm"] == pytest.approx(13.54, abs=0.01)
-    assert figures["samples"]["OCT"][0]["max_phase_true_rad"] == 0.25
+    *table, last = stdout.splitlines()
+    assert json.loads(last) == FOUND
+    (row,) = (line for line in table if "OCT" in line)
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == [
+        "OCT",
+        "41.2",
+        "33.1",
+        "13.5",
+        "29.9",
+        "0.058 ± 0.012",
+        "0.045",
+        "0.031 ± 0.001",
+        "0.030",
+    ]
+    assert any("34 to 41" in line for line in table)
+    assert (tmp_path / "report.html").read_text() == "['OCT-1-A']"
     assert "2 states of the code" in stderr
     assert asked == [(ReproductionOptions(), tmp_path)]
 

@@ -9,12 +9,10 @@ import pytest
 
 from ptycho_plugin.errors import InputError, ReconstructionError
 from ptycho_plugin.reproduction import run
-from ptycho_plugin.reproduction.figures import figures
 from ptycho_plugin.reproduction.options import Conditions
-from ptycho_plugin.reproduction.run import MeasuredRegion, make_truth, reproduce
+from ptycho_plugin.reproduction.run import make_truth, reproduce
 from ptycho_plugin.reproduction.scans import Region, Scan, scans_of
-from ptycho_plugin.reproduction.store import RepeatMap, Store
-from ptycho_plugin.simulation.specimens import Truth
+from ptycho_plugin.reproduction.store import Store
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -133,32 +131,3 @@ def test_the_truth_is_kept_as_it_is(options, tmp_path):
     truth = region.world(options.conditions, seed=5).truth("film")
     np.testing.assert_array_equal(kept.transmission, truth.transmission)
     assert (kept.pixel, kept.origin) == (truth.pixel, truth.origin)
-
-
-def with_peaks(peaks, drift=(0.0, 0.0)):
-    """A region of 100 x 100 px of a metre about its middle, of which a scan sees 41 x 41."""
-    transmission = np.ones((100, 100), np.complex64)
-    for (row, column), phase in peaks.items():
-        transmission[row, column] = np.exp(-1j * phase)
-    positions = np.array([[-20.0, -20.0], [20.0, 20.0]])
-    repeat = RepeatMap(transmission, positions, positions, drift, 0.01, "code")
-    return MeasuredRegion(Region("OCT", "1", "A"), (repeat,), Truth(transmission, 1.0, (-50.0, -50.0)))
-
-
-def test_the_true_maximum_is_that_of_the_scanned_field(made, options):
-    _, conditions = made, options.conditions
-
-    def maximum(*region):
-        (found,) = figures(conditions, [with_peaks(*region)])["samples"]["OCT"]
-        return found["max_phase_true_rad"]
-
-    assert maximum({(50, 50): 0.3, (70, 30): 0.5, (71, 30): 0.9}) == pytest.approx(0.5)
-    assert maximum({(50, 50): 0.3, (71, 30): 0.9}, (2.0, 0.0)) == pytest.approx(0.9)
-
-
-def test_figures_are_json(made, options):
-    found = json.loads(json.dumps(figures(options.conditions, made[0])))
-    assert found["points"] == 31
-    assert found["oversampling"] == 2.89
-    (region,) = found["samples"]["OCT"]
-    assert region["repeats"] == len(region["residual"]) == 2
