@@ -24,6 +24,7 @@ COLUMNS = (
 )
 """Of the table, with what the paper prints."""
 CELL = len("0.000 ± 0.000")
+WIDTH = 10 * (CELL + 3)
 
 
 def run_reproduction(
@@ -91,7 +92,7 @@ def print_table(found: dict[str, Any]) -> None:
     table.add_row("published", *(printed for _, printed in COLUMNS), style="bold")
     for name, sample in found["samples"].items():
         table.add_row(name, *cells(sample))
-    Console(width=140).print(table)
+    Console(width=WIDTH).print(table)
 
 
 def cells(sample: dict[str, float]) -> list[str]:
