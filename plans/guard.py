@@ -478,6 +478,7 @@ class DoseGuard:
         self._events += yield from self._flight.settle()
         exposure = self._exposure
         if exposure is None:
+            self._watchdog.rest()
             return
         if exposure.is_open:
             yield from close_shutter(self._beamline)

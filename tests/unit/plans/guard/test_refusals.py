@@ -15,7 +15,7 @@ from bluesky.utils import Msg
 
 from ptycho_plugin.errors import DoseRefusal, InputError, LedgerError, StalledPlanError
 from ptycho_plugin.ledger import Ledger
-from ptycho_plugin.plans import Sample, ptycho_scan
+from ptycho_plugin.plans import Sample, ptycho_fly_scan, ptycho_scan
 from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.trajectory import ConcentricRings
 
@@ -209,6 +209,20 @@ def test_a_plan_that_stands_still_has_its_shutter_closed_and_ends(engine: RunEng
 
 
 SMALL = ConcentricRings(height_um=0.5, width_um=0.5)
+
+
+def test_once_a_trajectory_is_told_nobody_watches_it_any_more(
+    engine: RunEngine, film: Any, guard: Any
+) -> None:
+    def then_think() -> Iterator[Msg]:
+        yield from ptycho_fly_scan(film.beamline, trajectory=SMALL, guard=guard)
+        watching = [thread for thread in threading.enumerate() if thread.name == "watchdog"]
+        for thread in watching:
+            thread.join(timeout=5)
+        assert not any(thread.is_alive() for thread in watching)
+        yield from bps.null()
+
+    engine(guard(then_think()))
 
 
 def test_a_scan_takes_a_guard(engine: RunEngine, film: Any, guard: Any, documents: Any) -> None:
