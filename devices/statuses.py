@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from bluesky.protocols import Status as Waited
 from ophyd.status import Status, StatusBase
 
 
@@ -41,7 +42,7 @@ def following(device: Any, status: StatusBase, judge: Callable[[Exception | None
     return own
 
 
-def settled(status: StatusBase) -> None:
+def settled(status: Waited) -> None:
     """Wait for a status that ends by itself, and raise what it failed with."""
     error = status.exception()
     if error is not None:

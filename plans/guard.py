@@ -296,7 +296,7 @@ class DoseGuard:
         if message.obj is self._beamline.shutter:
             return (yield from self._move_shutter(message))
         stage, coarse = self._beamline.stage, self._beamline.coarse
-        if self._is_open and message.obj in (stage.y, stage.x, coarse.y, coarse.x):
+        if self._is_open and message.obj in (stage.y, stage.x, coarse.y, coarse.x, self._beamline.scanner):
             raise DoseRefusal(
                 f"{message.obj.name} is to move with the shutter open: close it, or prepare a trajectory"
             )
@@ -478,6 +478,7 @@ class DoseGuard:
         self._events += yield from self._flight.settle()
         exposure = self._exposure
         if exposure is None:
+            self._watchdog.rest()
             return
         if exposure.is_open:
             yield from close_shutter(self._beamline)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from ptycho_plugin.devices.beamline import Shutter
+from ptycho_plugin.devices.statuses import settled
 from ptycho_plugin.errors import StalledPlanError
 
 logger = logging.getLogger(__name__)
@@ -124,5 +125,6 @@ class ShutterWatch(Watchdog):
         """Close the shutter, in the watchdog's thread."""
         openings_s = self._shutter.openings_s
         before = len(openings_s)
-        self._shutter.set("closed")
+        closing = self._shutter.set("closed")
         self._closed |= len(self._shutter.openings_s) > before
+        settled(closing)  # blades that are stuck raise here

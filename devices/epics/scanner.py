@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,6 @@ class EpicsScanner(Device):
     abort = Component(EpicsSignal, "ABORT", kind="omitted")
     state = Component(EpicsSignalRO, "STATE", string=True, kind="omitted")
     message = Component(EpicsSignalRO, "MESSAGE", string=True, kind="omitted")
-    duration = Component(EpicsSignalRO, "DURATION_RBV", kind="omitted")
     gates = Component(EpicsSignalRO, "CAPTURED", kind="omitted")
     gate_rows = Component(EpicsSignalRO, "CAP:Y", kind="omitted")
     gate_columns = Component(EpicsSignalRO, "CAP:X", kind="omitted")
@@ -55,6 +54,9 @@ class EpicsScanner(Device):
         self._points = 0
         self._gate_s = 0.0
         self._ended = finished(self)
+        self._lock = Lock()
+        self._stopped = self._started = False
+        """Whether the trajectory that was armed last was told to stop, and to start before that."""
 
     @property
     def captured(self) -> Captured:
@@ -62,6 +64,8 @@ class EpicsScanner(Device):
 
         After a fault, one more may have begun: the sequencer does not say.
         """
+        if not self._started:  # what it still has is of another one
+            return Captured(np.empty((0, 2)), np.empty(0), np.empty((0, 2)), 0)
         gates = int(_now(self.gates))
         columns = [
             np.atleast_1d(_now(signal)).astype(np.float64)[:gates]
@@ -89,13 +93,13 @@ class EpicsScanner(Device):
             for signal, numbers in zip((self.rows, self.columns), value.points_um.T, strict=True):
                 signal.put(np.ascontiguousarray(numbers), wait=True, timeout=LATE_S)
             self.exposure.put(value.exposure_s, wait=True, timeout=LATE_S)
-            self._obey(self.load, LOADED, LATE_S)
+            self._obey(self.load, LOADED)
 
         self._points, self._gate_s = len(value.points_um), value.exposure_s
         return self._when_done(load)
 
     def set(self, value: str) -> Status:
-        """Go to the first point, and wait there for the start.
+        """Go to the first point, and wait there for the start; one that is stopped on its way is done.
 
         Raises
         ------
@@ -104,10 +108,15 @@ class EpicsScanner(Device):
         """
         if value != ARMED.lower():
             raise InputError(f"{self.name} cannot be set to {value!r}: say {ARMED.lower()!r}")
-        return self._when_done(lambda: self._obey(self.arm, ARMED, LATE_S))
+        with self._lock:
+            self._stopped = self._started = False
+        return self._when_done(lambda: self._obey(self.arm, ARMED))
 
     def kickoff(self) -> Status:
-        """Start; where it was stopped since it was armed, it ends at once."""
+        """Start; where it was stopped since it was armed, it ends at once.
+
+        Its status fails where somebody else has aborted it: to go on would undo that.
+        """
         self._ended = self._when_done(self._run)
         return finished(self)
 
@@ -117,22 +126,35 @@ class EpicsScanner(Device):
 
     async def stop(self, success: bool = True) -> None:  # noqa: ARG002
         """End the trajectory before its next gate, and wait until it has."""
+        with self._lock:
+            self._stopped = True
         _check_there(self.abort)
         await asyncio.to_thread(self.abort.put, 1, wait=True, timeout=self._gate_s + LATE_S)
 
     def _run(self) -> None:
-        """Start, and wait for the end, as long as the sequencer is there."""
-        if _now(self.state) == ABORTED:
-            return
-        ended = Event()
-        self.start.put(1, wait=False, callback=lambda **_: ended.set())
-        while not ended.wait(LOOK_S):
-            _check_there(self.start)
-        self._check(DONE, ABORTED)
+        """Start, and wait for the end."""
+        with self._lock:  # or it might be stopped first, and started then
+            if self._stopped:
+                return
+            self._started = True
+            ended = self._send(self.start)
+        self._wait_for(self.start, ended, DONE)
 
-    def _obey(self, command: EpicsSignal, state: str, timeout_s: float) -> None:
-        command.put(1, wait=True, timeout=timeout_s)
-        self._check(state)
+    def _obey(self, command: EpicsSignal, state: str) -> None:
+        """Give a command, and wait for the state that it leads to."""
+        self._wait_for(command, self._send(command), state)
+
+    def _send(self, command: EpicsSignal) -> Event:
+        _check_there(command)
+        ended = Event()
+        command.put(1, wait=False, callback=lambda **_: ended.set())
+        return ended
+
+    def _wait_for(self, command: EpicsSignal, ended: Event, state: str) -> None:
+        """Wait until a command has been obeyed, as long as the sequencer is there; it tells what is late."""
+        while not ended.wait(LOOK_S):
+            _check_there(command)
+        self._check(state, *([ABORTED] if self._stopped else []))
 
     def _check(self, *states: str) -> None:
         """Raise what the sequencer says, where it has come to another state."""

@@ -35,7 +35,16 @@ Detection = Annotated[
 """TOML has no word for "no sensor": "lossless" says that every photon is counted."""
 Positive = Annotated[float, Field(gt=0)]
 TRAJECTORY_SETTINGS = ("Y", "X", "EXPOSURE", "LOAD", "ARM", "START", "ABORT")
-TRAJECTORY_READINGS = ("STATE", "MESSAGE", "CAPTURED", "CAP:Y", "CAP:X", "CAP:COUNTS")
+TRAJECTORY_READINGS = (
+    "STATE",
+    "MESSAGE",
+    "CAPTURED",
+    "CAP:Y",
+    "CAP:X",
+    "CAP:COUNTS",
+    "CAP:START",
+    "CAP:END",
+)
 MOTOR_READINGS = ("VELO", "EGU", "MOVN", "MISS", "HLS", "LLS")
 CAM_SETTINGS = (
     "Acquire",

@@ -153,8 +153,8 @@ class Guarded:
     ledger: Ledger
     region: Region
 
-    def scan(self, trajectory: Any, exposure_s: float, plan: Any = ptycho_scan) -> Any:
-        guard = DoseGuard(self.beamline, self.ledger, self.region, repeat=1)
+    def scan(self, trajectory: Any, exposure_s: float, plan: Any = ptycho_scan, repeat: int = 1) -> Any:
+        guard = DoseGuard(self.beamline, self.ledger, self.region, repeat=repeat)
         return plan(self.beamline, trajectory=trajectory, exposure_s=exposure_s, guard=guard)
 
     def assert_told(self, received: float) -> None:

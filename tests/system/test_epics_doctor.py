@@ -78,3 +78,19 @@ def test_a_beamline_that_hangs_is_named_within_the_one_patience(ioc: IocProcess,
     finally:
         twin.resume()
     assert {one.state for one in found.values()} == {State.BAD}
+
+
+def test_it_asks_whatever_devices_are_connected_to(ioc: IocProcess, wired: Any) -> None:
+    """Fields of a record and the readback of a set point are there where that is."""
+    from ophyd.signal import EpicsSignalBase
+
+    asked = {one.pv for one in read_beamline_file(ioc.beamline_file).process_variables()}
+    known = {*asked, *(f"{pv}_RBV" for pv in asked), f"{ioc.settings.prefix}PIL:HDF1:PluginType_RBV"}
+    records = {pv.partition(".")[0] for pv in asked if "." in pv}
+    stages = (wired.stage.y, wired.stage.x, wired.coarse.y, wired.coarse.x)
+    others = (wired.encoder, wired.flux, wired.detector, wired.shutter, wired.attenuator, wired.scanner)
+    signals = [wired.ring_current]
+    for device in (*stages, *others, wired.monochromator, wired.zone_plate_z):
+        signals += [walked.item for walked in device.walk_signals(include_lazy=False)]
+    used = {signal.pvname for signal in signals if isinstance(signal, EpicsSignalBase)}
+    assert {pv for pv in used - known if pv.partition(".")[0] not in records} == set()

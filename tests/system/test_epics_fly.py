@@ -1,5 +1,6 @@
 """Hardware-timed scans over Channel Access: what the twin says the sample received, the ledger says."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bluesky import RunEngine
-from bluesky.utils import Msg, RunEngineInterrupted
+from bluesky.utils import FailedStatus, Msg, RunEngineInterrupted
 
 from ptycho_plugin.errors import LostFrameError
 from ptycho_plugin.live.frame_files import FrameFiles
@@ -19,6 +20,8 @@ from ptycho_plugin.trajectory import ConcentricRings
 SMALL = ConcentricRings(height_um=0.9, width_um=0.9)
 POINTS = SMALL.offsets_um()
 EXPOSURE_S = 0.06
+FAR_UM = 40.0
+"""From the first point."""
 
 
 pytestmark = pytest.mark.usefixtures("healthy")
@@ -104,6 +107,53 @@ def test_a_pause_over_the_wire_stops_before_the_next_gate(
     assert_told(guarded, line, run_documents, before)
     assert guarded.ledger.scans.progress(guarded.region, 1).done == tuple(range(len(POINTS)))
     assert len(run_documents.joined) == len(POINTS)
+    assert_in_step(run_documents)
+
+
+def test_a_pause_on_the_way_to_the_first_point_is_no_failure(
+    engine: RunEngine, wired: Any, guarded: Any, line: Any, run_documents: Any
+) -> None:
+    engine(fly(guarded))  # whose gates are not those of the next one
+
+    def pause_on_the_way(message: Msg) -> None:
+        if message.command == "set" and message.obj is wired.scanner:
+            engine.msg_hook = None
+            pause = lambda: engine.loop.create_task(engine._request_pause_coro())  # noqa: E731
+            moves = lambda: abs(line.get("PIEZO:Y:RBV")) < FAR_UM  # noqa: E731
+            line.when(moves, lambda: engine.loop.call_soon_threadsafe(pause))
+
+    line.put("PIEZO:Y:SET", -FAR_UM)
+    before = line.get("TWIN:PHOTONS")
+    engine.msg_hook = pause_on_the_way
+    with pytest.raises(RunEngineInterrupted):
+        engine(guarded.scan(SMALL, EXPOSURE_S, plan=ptycho_fly_scan, repeat=2))
+    assert line.text("TRAJ:STATE") == "Aborted"
+    engine.resume()
+    assert_told(guarded, line, run_documents, before)
+    assert guarded.ledger.scans.progress(guarded.region, 2).done == tuple(range(len(POINTS)))
+    assert_in_step(run_documents)
+
+
+def test_a_long_way_to_the_first_point_is_waited_for(
+    engine: RunEngine, wired: Any, guarded: Any, line: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[type(wired.scanner).__module__], "LATE_S", 0.1)
+    line.put("PIEZO:Y:SET", -FAR_UM)
+    engine(fly(guarded))
+    assert guarded.ledger.scans.progress(guarded.region, 1).is_complete
+
+
+def test_what_somebody_else_aborts_is_not_started_again(
+    engine: RunEngine, wired: Any, guarded: Any, line: Any, run_documents: Any
+) -> None:
+    before = line.get("TWIN:PHOTONS")
+    engine.msg_hook = at_gate(wired, 2, lambda: line.put("TRAJ:ABORT", 1))
+    with pytest.raises(FailedStatus):
+        engine(fly(guarded))
+    engine.msg_hook = None
+    assert "PTYCHO:TRAJ is in state Aborted: aborted before point" in run_documents.stop["reason"]
+    assert_told(guarded, line, run_documents, before)
+    assert 2 <= len(run_documents.joined) < len(POINTS)
     assert_in_step(run_documents)
 
 

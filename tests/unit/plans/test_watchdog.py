@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 from bluesky.protocols import Pausable
+from ophyd.status import Status
 
-from ptycho_plugin.plans.watchdog import Watchdog
+from ptycho_plugin.errors import StalledPlanError
+from ptycho_plugin.plans.watchdog import ShutterWatch, Watchdog
 
 SHORT_S, LONG_S = 0.02, 600.0
 
@@ -62,3 +64,27 @@ def _watching() -> list[threading.Thread]:
 
 def test_the_run_engine_can_pause_it(watchdog: Watchdog) -> None:
     assert isinstance(watchdog, Pausable)
+
+
+class StuckShutter:
+    """Told to close, it does not: what became of it is known some time after."""
+
+    def __init__(self, bell: Bell) -> None:
+        self.openings_s = []
+        self._bell = bell
+
+    def set(self, value: str) -> Status:
+        self.openings_s.append(1.0)
+        self._bell()
+        return Status(self, timeout=SHORT_S)
+
+
+def test_blades_that_are_stuck_are_told(bell: Bell, caplog: pytest.LogCaptureFixture) -> None:
+    watch = ShutterWatch(StuckShutter(bell), SHORT_S)
+    watch.watch_exposure(0.0)
+    assert bell.rings()
+    assert bell.rings(), "it is tried again"
+    watch.rest()
+    assert "could not be closed on a plan that stands still: close it by hand" in caplog.text
+    with pytest.raises(StalledPlanError):
+        watch.check()

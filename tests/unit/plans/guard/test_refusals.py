@@ -13,9 +13,11 @@ import pytest
 from bluesky import RunEngine
 from bluesky.utils import Msg
 
+from ptycho_plugin.devices.beamline import GatedPoints
 from ptycho_plugin.errors import DoseRefusal, InputError, LedgerError, StalledPlanError
 from ptycho_plugin.ledger import Ledger
-from ptycho_plugin.plans import Sample, ptycho_scan
+from ptycho_plugin.plans import Sample, ptycho_fly_scan, ptycho_scan
+from ptycho_plugin.plans.acquisition import acquire
 from ptycho_plugin.plans.guard import DoseGuard
 from ptycho_plugin.trajectory import ConcentricRings
 
@@ -209,6 +211,38 @@ def test_a_plan_that_stands_still_has_its_shutter_closed_and_ends(engine: RunEng
 
 
 SMALL = ConcentricRings(height_um=0.5, width_um=0.5)
+
+
+def test_once_a_trajectory_is_told_nobody_watches_it_any_more(
+    engine: RunEngine, film: Any, guard: Any
+) -> None:
+    def then_think() -> Iterator[Msg]:
+        yield from ptycho_fly_scan(film.beamline, trajectory=SMALL, guard=guard)
+        watching = [thread for thread in threading.enumerate() if thread.name == "watchdog"]
+        for thread in watching:
+            thread.join(timeout=5)
+        assert not any(thread.is_alive() for thread in watching)
+        yield from bps.null()
+
+    engine(guard(then_think()))
+
+
+def test_a_trajectory_that_was_reserved_once_is_made_once(engine: RunEngine, film: Any, guard: Any) -> None:
+    scanner = film.beamline.scanner
+
+    def again_and_again() -> Iterator[Msg]:
+        yield from bps.prepare(scanner, GatedPoints(SMALL.offsets_um(), film.exposure_s), wait=True)
+        yield from bps.mv(scanner, "armed")
+        yield from bps.mv(film.beamline.shutter, "open")
+        for _ in range(2):
+            yield from bps.kickoff(scanner, wait=True)
+            yield from bps.complete(scanner, wait=True)
+            yield from bps.mv(scanner, "armed")
+
+    with pytest.raises(DoseRefusal, match="scanner is to move with the shutter open"):
+        engine(guard(acquire(film.beamline, again_and_again(), film.exposure_s, {})))
+    exposures = film.assert_told()
+    assert exposures.where(exposures.kind == "scan").frame.tolist() == ["lost"] * len(SMALL.offsets_um())
 
 
 def test_a_scan_takes_a_guard(engine: RunEngine, film: Any, guard: Any, documents: Any) -> None:
