@@ -80,10 +80,13 @@ def test_a_beamline_that_hangs_is_named_within_the_one_patience(ioc: IocProcess,
     assert {one.state for one in found.values()} == {State.BAD}
 
 
-def test_it_asks_whatever_devices_are_connected_to(ioc: IocProcess, wired: Any) -> None:
+def test_it_asks_whatever_devices_are_connected_to(ioc: IocProcess) -> None:
     """Fields of a record and the readback of a set point are there where that is."""
     from ophyd.signal import EpicsSignalBase
 
+    from ptycho_plugin.devices.epics import epics_beamline
+
+    wired = epics_beamline(ioc.beamline_file, ioc.directory)  # one whose lazy signals nobody has asked for
     asked = {one.pv for one in read_beamline_file(ioc.beamline_file).process_variables()}
     known = {*asked, *(f"{pv}_RBV" for pv in asked), f"{ioc.settings.prefix}PIL:HDF1:PluginType_RBV"}
     records = {pv.partition(".")[0] for pv in asked if "." in pv}
