@@ -147,9 +147,13 @@ def comparisons(said: BeamlineFile, answers: Mapping[str, Answer]) -> Iterator[t
             yield "energy", partial(judge_energy, said.geometry.energy_eV, float(energy.value))
     for number, axis in enumerate((said.coarse.y, said.coarse.x)):
         low, high = (answers[said.prefix + name] for name in axis.limit_variables)
-        if said.places and low.readable and high.readable and low.value < high.value:
+        if not (said.places and low.readable and high.readable):
+            continue
+        pairs = [pair for pair in ((low.value, high.value), axis.limits) if pair and pair[0] < pair[1]]
+        if pairs:
             at_um = {name: place[number] for name, place in said.places.items()}
-            yield f"places, {'yx'[number]}", partial(judge_places, at_um, float(low.value), float(high.value))
+            lowest, highest = max(low for low, _ in pairs), min(high for _, high in pairs)
+            yield f"places, {'yx'[number]}", partial(judge_places, at_um, float(lowest), float(highest))
 
 
 def judge_energy(known_eV: float, energy_eV: float) -> Finding:

@@ -104,6 +104,23 @@ def test_what_the_file_says_is_compared_with_what_is_there(answers, pv, value, c
     assert said in found.sentence
 
 
+def test_places_are_within_the_files_own_limits_too(answers):
+    narrow = SAID.coarse.y.model_copy(update={"limits": (-0.1, 0.1)})
+    said = SAID.model_copy(
+        update={
+            "coarse": SAID.coarse.model_copy(update={"y": narrow}),
+            "places": {"here": (0.0, 0.0), "there": (5.0, 0.0)},
+        }
+    )
+    found = examine(beamline_checks.comparisons(said, answers))["places, y"]
+    assert found.sentence == (
+        "the coarse stage goes from -0.1 to 0.1 um, move the place or set its limits: there at 5 um"
+    )
+    for name in narrow.limit_variables:  # whose record has none
+        answers[SAID.prefix + name] = replace(answers[SAID.prefix + name], value=0.0)
+    assert examine(beamline_checks.comparisons(said, answers))["places, y"] == found
+
+
 @pytest.mark.parametrize("missing", [ENERGY, f"{COARSE_X}.HLM"])
 def test_what_did_not_answer_is_compared_with_nothing(answers, missing):
     answers[missing] = Answer()
