@@ -116,7 +116,7 @@ def ring_correlation(first: NDArray[np.inexact], second: NDArray[np.inexact]) ->
             f"maps of {first.shape} and {second.shape} px cannot be correlated: crop both to one square"
         )
     side = first.shape[0]
-    ring = fourier_rings(side)
+    ring = fourier_rings(first.shape).ravel()
     rings = side // 2 + 1
     a, b = (windowed_transform(image).ravel() for image in (first, second))
 
@@ -132,14 +132,14 @@ def ring_correlation(first: NDArray[np.inexact], second: NDArray[np.inexact]) ->
 
 
 def windowed_transform(image: NDArray[np.inexact]) -> NDArray[np.complex128]:
-    """Return the transform (row, column) of a square map without its mean, under a soft-edged mask."""
+    """Return the transform (row, column) of a map without its mean, under a soft-edged mask."""
     from scipy.signal.windows import tukey  # a second that what only plans a scan need not wait at start
 
-    window = np.outer(tukey(len(image), EDGE), tukey(len(image), EDGE))
+    window = np.outer(*(tukey(side, EDGE) for side in image.shape))
     return np.asarray(np.fft.fft2((image - image.mean()) * window))
 
 
-def fourier_rings(side: int) -> NDArray[np.int64]:
-    """Return the ring, 0 to half the side and beyond, of each Fourier pixel of a square map, raveled."""
-    index = np.fft.fftfreq(side) * side
-    return np.asarray(np.round(np.hypot(index[:, None], index[None, :])).astype(np.int64).ravel())
+def fourier_rings(shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return the ring of each Fourier pixel (row, column): its frequency in steps of the longer side's."""
+    rows, columns = (np.fft.fftfreq(side) * max(shape) for side in shape)
+    return np.round(np.hypot(rows[:, None], columns)).astype(np.int64)

@@ -9,8 +9,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import fourier_shift
 
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.postprocess.frc import EDGE
+from ptycho_plugin.postprocess.frc import fourier_rings, windowed_transform
 
+MOST_COHERENT = 0.999
+"""Coherence of a ring beyond which it counts no more: a ring of few pixels cannot know it."""
+LEAST_SIGMAS = 2.0
+"""Standard deviations of no coherence at all, 1 / sqrt(pixels), that a ring must exceed to count."""
+LEAST_POWER = 1e-5
+"""Of the strongest ring, below which a ring may hold nothing but what leaks through the mask."""
 MARGIN_PX = 20
 """Border that a shift may fill from the opposite edge, and that is therefore not looked at."""
 
@@ -50,19 +56,48 @@ def find_shift(
 
     Notes
     -----
-    Guizar-Sicairos, Thurman, Fienup, Optics Letters 33, 156 (2008), under a mask with soft edges.
+    Guizar-Sicairos, Thurman and Fienup, Optics Letters 33, 156 (2008), under the mask of the ring
+    correlation. It is the peak of the cross-correlation in which every ring of spatial frequencies has the
+    weight of maximum likelihood, by the rings' own coherence: Hannan and Thomson, Biometrika 60, 155
+    (1973). Without it a reconstruction's noise, which is strongest at low frequencies, would win.
     """
-    from scipy.signal.windows import tukey
     from skimage.registration import phase_cross_correlation
 
-    window = np.outer(*(tukey(side, EDGE) for side in reference.shape))
-    shift, _, _ = phase_cross_correlation(
-        (reference - reference.mean()) * window,
-        (moving - moving.mean()) * window,
-        upsample_factor=upsampling,
-        normalization=None,
-    )
-    return np.asarray(shift, np.float64)
+    fixed, free = windowed_transform(reference), windowed_transform(moving)
+
+    def peak(weights: NDArray[np.float64] | float, upsampling: int) -> NDArray[np.float64]:
+        shift, _, _ = phase_cross_correlation(
+            fixed * weights, free, upsample_factor=upsampling, normalization=None, space="fourier"
+        )
+        return np.asarray(shift, np.float64)
+
+    return peak(_likelihood_weights(fixed, fourier_shift(free, peak(1.0, 1))), upsampling)
+
+
+def _likelihood_weights(
+    first: NDArray[np.complexfloating], second: NDArray[np.complexfloating]
+) -> NDArray[np.float64]:
+    """Return the weights (row, column) of a cross-spectrum: c / (1 - c^2) over its power, for coherence c.
+
+    Parameters
+    ----------
+    first, second : ndarray, (row, column), complex
+        Spectra of maps that lie on one another to a pixel.
+    """
+    ring = fourier_rings(first.shape)
+    pixels = np.bincount(ring.ravel())
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(ring.ravel(), values.ravel()) / pixels)
+
+    power = np.sqrt(mean(np.abs(first) ** 2) * mean(np.abs(second) ** 2))
+    cross = mean((first * second.conj()).real)
+    coherence = np.divide(cross, power, out=np.zeros_like(power), where=power > 0)
+    sure = (coherence > LEAST_SIGMAS / np.sqrt(pixels)) & (power > LEAST_POWER * power.max())
+    likely = np.minimum(coherence, MOST_COHERENT)
+    weights = np.divide(likely, (1 - likely**2) * power, out=np.zeros_like(power), where=sure)
+    # Maps that have nothing for certain in common are left where they are best without weights.
+    return weights[ring] if sure.any() else np.ones(first.shape)
 
 
 def without_relative_ramp(

@@ -158,7 +158,7 @@ def _of_resampled_pixels(
 ) -> Callable[[], Iterator[NDArray[np.float64]]]:
     """Return what yields the curve of two maps, with each ring's Fourier pixels drawn anew."""
     number = len(rings.frequency)
-    ring = fourier_rings(len(first))
+    ring = fourier_rings(first.shape).ravel()
     # Of each pixel and its conjugate, which are one measurement, the upper one.
     chosen = (ring < number) & (np.arange(ring.size) < ring.size // 2 + len(first) // 2)
     ring = ring[chosen]

@@ -61,3 +61,18 @@ def test_repeats_are_registered_to_a_twentieth_of_a_pixel(noisy, sigma, seed):
     shift = np.random.default_rng(seed).uniform(-3, 3, 2)
     found = align(noisy(2 * seed + 1, shift, sigma), noisy(2 * seed, sigma=sigma)).shift_px
     np.testing.assert_allclose(found, -shift, atol=0.05)
+
+
+def test_maps_with_nothing_in_common_are_left_finite():
+    first, second = (np.exp(0.1j * np.random.default_rng(seed).normal(size=(80, 80))) for seed in range(2))
+    assert np.isfinite(align(second, first).image).all()
+
+
+@pytest.mark.parametrize("slope", [0.5, -0.4])
+def test_a_map_keeps_the_reference_s_ramp(noisy, slope):
+    rows, columns = np.indices(noisy(0).shape)
+    steep = np.exp(1j * slope * (rows - 0.7 * columns))
+    found = align(noisy(1, (1.4, -2.7), 0.0), noisy(0, sigma=0.0) * steep)
+    inner = np.s_[25:-25, 25:-25]
+    assert np.angle(found.image * (noisy(0, sigma=0.0) * steep).conj())[inner].std() < 2e-3
+    np.testing.assert_allclose(found.shift_px, [-1.4, 2.7], atol=0.02)
