@@ -14,7 +14,7 @@ from ophyd.areadetector.cam import PilatusDetectorCam
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.ioc.faults import Faults
 from ptycho_plugin.ioc.gate import Gate, Pulse, until
-from ptycho_plugin.ioc.hdf5 import DISABLE_ENABLE, Fate, Hdf5Plugin
+from ptycho_plugin.ioc.hdf5 import DISABLE_ENABLE, Fate, FileClosed, Hdf5Plugin
 from ptycho_plugin.ioc.records import NO_YES, PATH_LENGTH, passive_group
 
 DONE, ACQUIRE = "Done", "Acquire"
@@ -238,6 +238,8 @@ class Camera(_Passive):
         await self.num_images_counter.write(self.num_images_counter.value + 1)
         try:
             await pulse.kept
+        except FileClosed:
+            await self._plugin.count(Fate.UNKEPT)
         except (InputError, OSError) as error:
             await self._plugin.fail(error)
         else:

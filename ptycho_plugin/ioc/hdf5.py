@@ -8,8 +8,10 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from caproto import ChannelType
 from caproto.server import pvproperty
+from numpy.typing import NDArray
 from ophyd.areadetector.plugins import HDF5Plugin, HDF5Plugin_V34
 
 from ptycho_plugin.devices.hdf5_frames import FrameFile
@@ -80,6 +82,10 @@ class Fate(Enum):
     DROPPED = auto()
 
 
+class FileClosed(Exception):
+    """What a frame was to go into was closed before it had come."""
+
+
 class Hdf5Plugin(_Passive):
     """Opens a file when it is told to capture, and writes each frame that comes until it is told to stop.
 
@@ -144,9 +150,16 @@ class Hdf5Plugin(_Passive):
 
     def keep(self) -> Keep | None:
         """Return what writes a frame into the file that is open, if it shall be written."""
-        if self._file is None or self.enable.value != "Enable":
+        file = self._file
+        if file is None or self.enable.value != "Enable":
             return None
-        return self._file.append
+
+        def append(frame: NDArray[np.int32]) -> None:
+            if file is not self._file:
+                raise FileClosed
+            file.append(frame)
+
+        return append
 
     async def count(self, fate: Fate) -> None:
         """Say that one more frame has come, and what became of it."""

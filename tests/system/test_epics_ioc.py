@@ -157,6 +157,19 @@ def test_a_capture_is_complete_when_its_file_is_closed(line: Any) -> None:
     assert ended.wait(PATIENCE_S)
 
 
+def test_a_frame_that_comes_when_its_file_is_closed_is_in_none(line: Any, camera: Any) -> None:
+    line.put("PIL:cam1:AcquireTime", 0.3)
+    line.put("PIL:cam1:Acquire", 1, wait=False)
+    assert line.becomes("PIL:cam1:Acquire_RBV", 1)
+    line.put("PIL:HDF1:Capture", 0)
+    capture(line)
+    assert line.becomes("PIL:cam1:Acquire_RBV", 0)
+    assert line.get("PIL:HDF1:NumCaptured_RBV") == 0
+    line.put("PIL:cam1:AcquireTime", EXPOSURE_S)
+    expose(line)
+    assert line.get("PIL:HDF1:NumCaptured_RBV") == 1
+
+
 def test_a_series_on_one_trigger_is_refused(line: Any) -> None:
     line.put("PIL:cam1:TriggerMode", "Ext. Trigger")
     line.put("PIL:cam1:Acquire", 1)
