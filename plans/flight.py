@@ -6,17 +6,19 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from threading import Thread
+from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 import numpy as np
-from bluesky.utils import Msg, MsgGenerator
+from bluesky.utils import FailedStatus, Msg, MsgGenerator, RunEngineControlException
 
 from ptycho_plugin.devices import Beamline
 from ptycho_plugin.devices.beamline import Captured, GatedPoints
 from ptycho_plugin.devices.gated_frames import GatedFrames, scanner_of
 from ptycho_plugin.errors import DoseRefusal
 from ptycho_plugin.flux import FluxCalibration
+from ptycho_plugin.plans.messages import effective
 from ptycho_plugin.plans.stubs import close_shutter
 from ptycho_plugin.plans.trajectory_books import PendingTrajectory, TrajectoryBooks
 
@@ -92,10 +94,25 @@ class Flight:
             raise DoseRefusal("no trajectory that is to start is reserved: prepare it, then open the shutter")
         self._started = True
 
-    def confirm(self, frames: object) -> None:
-        """Write those points as done whose frames are in the documents."""
-        if self._pending is not None and isinstance(frames, GatedFrames):
-            self.books.confirm(self._pending, frames.told, scanner_of(self._beamline).captured)
+    def collect(self, message: Msg) -> MsgGenerator[Any]:
+        """Give a message that collects, and write those points as done whose frames are in the documents.
+
+        Where somebody does not take them, no later ones count as saved either.
+        """
+        pending, frames = self._pending, message.obj
+        if pending is None or pending.is_refused or not isinstance(frames, GatedFrames):
+            return (yield message)
+
+        def confirm() -> None:
+            self.books.confirm(pending, frames.told, scanner_of(self._beamline).captured)
+
+        try:
+            return (yield from effective(message, confirm))
+        except (RunEngineControlException, FailedStatus):
+            raise
+        except Exception:
+            pending.is_refused = True
+            raise
 
     def end_early(self) -> MsgGenerator[None]:
         """Stop before the next gate, and close the shutter."""

@@ -133,7 +133,7 @@ class DoseGuard:
             "set": self._set,
             "prepare": self._prepare,
             "kickoff": self._kickoff,
-            "collect": self._collect,
+            "collect": self._flight.collect,
             "trigger": self._trigger,
             "wait": self._wait,
             "create": self._create,
@@ -331,9 +331,6 @@ class DoseGuard:
         if message.obj is self._beamline.scanner:
             self._flight.start()
         return (yield message)
-
-    def _collect(self, message: Msg) -> MsgGenerator[Any]:
-        return (yield from effective(message, partial(self._flight.confirm, message.obj)))
 
     def _trigger(self, message: Msg) -> MsgGenerator[Status]:
         exposure = self._exposure

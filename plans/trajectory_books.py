@@ -58,6 +58,8 @@ class PendingTrajectory:
     closed: datetime | None = None
     told: int = 0
     """Points whose frames are in the documents."""
+    is_refused: bool = False
+    """Whether somebody did not take documents of it."""
     settled: set[int] = field(default_factory=set)
     """Rows that the ledger has as they were."""
 

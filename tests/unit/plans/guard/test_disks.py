@@ -9,7 +9,7 @@ from bluesky.utils import Msg
 
 from ptycho_plugin.errors import InputError, LedgerError
 from ptycho_plugin.ledger import Ledger
-from ptycho_plugin.plans import DoseGuard, ptycho_scan
+from ptycho_plugin.plans import DoseGuard, ptycho_fly_scan, ptycho_scan
 from ptycho_plugin.trajectory import ConcentricRings
 
 SMALL = ConcentricRings(height_um=1.4, width_um=1.4)
@@ -40,9 +40,9 @@ def release(ledger: Ledger) -> None:
 DISKS = {"full": (fill, make_room, "the disk is full"), "read-only": (protect, release, "is read-only")}
 
 
-def scan(film: Any, trajectory: ConcentricRings = SMALL) -> Any:
+def scan(film: Any, trajectory: ConcentricRings = SMALL, plan: Any = ptycho_scan) -> Any:
     guard = DoseGuard(film.beamline, film.ledger, film.region, repeat=REPEAT)
-    return ptycho_scan(film.beamline, trajectory=trajectory, guard=guard)
+    return plan(film.beamline, trajectory=trajectory, guard=guard)
 
 
 def after_exposure(number: int, film: Any, act: Callable[[Ledger], None]) -> Callable[[Msg], None]:
@@ -89,6 +89,23 @@ def test_a_disk_that_ends_in_mid_scan_closes_the_shutter_and_loses_no_exposure(
     assert len(progress.uncertain) <= 1
     exposures = film.ledger.exposures(film.region)
     assert sorted(exposures.point.tolist()) == list(range(POINTS)), "each once"
+
+
+@pytest.mark.parametrize("plan", [ptycho_scan, ptycho_fly_scan])
+def test_an_event_that_a_writer_does_not_take_is_not_saved(engine: RunEngine, film: Any, plan: Any) -> None:
+    refused = []
+
+    def writer(name: str, document: Any) -> None:
+        if name in ("event", "event_page") and "encoder_y" in document["data"] and not refused:
+            refused.append(document)
+            raise OSError("its disk is full")
+
+    engine.subscribe(writer)
+    with pytest.raises(OSError, match="its disk is full"):
+        engine(scan(film, plan=plan))
+    exposures = film.assert_told()
+    exposures = exposures.where((exposures.kind == "scan") & (exposures.status == "done"))
+    assert set(exposures.frame) == {"lost"}
 
 
 def test_frames_that_find_no_room_are_refused_before_the_shutter_opens(
