@@ -157,7 +157,7 @@ class TrajectoryScanner(Movable[str], Preparable, Flyable, HasName, Protocol):
 
     @property
     def captured(self) -> Captured:
-        """The gates so far of the trajectory that was armed last."""
+        """The gates so far of the trajectory that was armed last, each before its frame can be on disk."""
 
     @property
     def is_running(self) -> bool:

@@ -21,7 +21,8 @@ class GatedFrames:
     A trigger that is missed, or a frame that is dropped, would shift all later frames against their
     positions, and numbers alone do not tell which it was. So a frame is given to its gate only when frames
     and gates were once equally many after it: then none was missing, for a frame cannot come before its
-    gate. What never was stays on disk, and in `unmatched`.
+    gate. A scanner that was once seen to tell of its gates late is believed at rest alone. What never was
+    stays on disk, and in `unmatched`.
 
     A run that takes several trajectories has its frames in one file; of each, the plan says when it begins.
     It can be collected, by the RunEngine's ``collect``, like a flyer.
@@ -47,6 +48,7 @@ class GatedFrames:
         self._encoder = beamline.encoder
         self._first = self._matched = self._told = 0
         self._matched_at = monotonic()
+        self._are_gates_late = False
 
     def begin(self) -> None:
         """Say that a trajectory is armed, before its first gate."""
@@ -77,7 +79,9 @@ class GatedFrames:
     def match(self) -> bool:
         """Compare frames and gates, and return whether they are equally many."""
         frames = self.frames  # before the gates: one that ends in between is no frame that is missing
-        if frames != self.gates:
+        gates = self.gates
+        self._are_gates_late |= frames > gates
+        if frames != gates or (self._are_gates_late and self._scanner.is_running):
             return False
         self._matched, self._matched_at = frames, monotonic()
         return True
