@@ -110,8 +110,12 @@ def _rewindable(plan: MsgGenerator[None], rewindable: bool) -> MsgGenerator[None
     `bluesky.preprocessors.rewindable_wrapper` can only forbid it.
     """
     before = yield Msg("rewindable", None, None)
-    yield Msg("rewindable", None, rewindable)
-    yield from bpp.finalize_wrapper(plan, [Msg("rewindable", None, before)])
+
+    def said() -> MsgGenerator[None]:
+        yield Msg("rewindable", None, rewindable)
+        yield from plan
+
+    yield from bpp.finalize_wrapper(said(), [Msg("rewindable", None, before)])
 
 
 def _expose_and_read(beamline: Beamline, stage: Stage) -> MsgGenerator[None]:

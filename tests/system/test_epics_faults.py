@@ -18,7 +18,7 @@ SMALL = ConcentricRings(height_um=0.6, width_um=0.6)
 POINTS = len(SMALL.offsets_um())
 EXPOSURE_S = 0.02
 HALF_WAY = POINTS // 2
-PATIENCE_S = 2.0
+PATIENCE_S = 4.0
 """Our devices' with the beamline's."""
 
 
