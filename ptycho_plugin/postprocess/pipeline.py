@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from math import sqrt
 from typing import Any
 
@@ -20,6 +21,7 @@ from ptycho_plugin.postprocess.matter import MaximumShift, electron_density, mas
 from ptycho_plugin.postprocess.registration import MARGIN_PX, align
 from ptycho_plugin.postprocess.resolution import (
     SAME_RESTORATION,
+    SAME_SOURCE,
     Resolution,
     resolution,
     resolution_of_repeats,
@@ -66,7 +68,7 @@ class RegionMaps:
     Raises
     ------
     InputError
-        If there are fewer than two maps, or they are not square.
+        If there are fewer than two maps, they are not square, or one is constant or not finite.
     """
 
     transmissions: NDArray[np.complexfloating]
@@ -84,6 +86,13 @@ class RegionMaps:
                 f"{len(self.photons)} numbers of photons and {len(self.sources)} sources do not fit "
                 f"{shape[0]} repeats: give one of each for each"
             )
+        for number, image in enumerate(self.transmissions):
+            if not np.isfinite(image).all():
+                raise InputError(
+                    f"repeat {number} holds values that are not finite: crop all to what was illuminated"
+                )
+            if np.ptp(np.angle(image)) == 0:
+                raise InputError(f"repeat {number} is constant: leave it out")
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -207,8 +216,20 @@ def register(maps: RegionMaps) -> tuple[NDArray[np.complex128], Image]:
     """Return the maps brought onto the first, (repeat, row, column), without their border, and their drift.
 
     The drift, (repeat, 2) in pixels, is the way from the first to each.
+
+    Raises
+    ------
+    InputError
+        If a repeat would be moved by more than the border that is cut off.
     """
     alignments = [align(image, maps.transmissions[0]) for image in maps.transmissions]
+    for number, alignment in enumerate(alignments):
+        if np.abs(alignment.shift_px).max() > MARGIN_PX:
+            raise InputError(
+                f"repeat {number} matches the first only if moved by ({alignment.shift_px[0]:.1f}, "
+                f"{alignment.shift_px[1]:.1f}) px, and {MARGIN_PX} are allowed: cut one window from all, "
+                "or leave it out if it shows nothing of the first"
+            )
     registered = np.stack([_inner(alignment.image) for alignment in alignments])
     return registered, -np.stack([alignment.shift_px for alignment in alignments])
 
@@ -240,9 +261,12 @@ def restoration(
 
 def _warning(maps: RegionMaps) -> str | None:
     """Return why the repeats' noise may not be independent."""
-    sources = maps.sources
-    pairs = ((one, other) for number, one in enumerate(sources) for other in sources[number + 1 :])
-    return next((warning for pair in pairs if (warning := shared_noise(*pair))), None)
+    for (one, source), (other, other_source) in combinations(
+        zip(maps.transmissions, maps.sources, strict=True), 2
+    ):
+        if shared_noise(source, other_source) or np.array_equal(one, other):
+            return SAME_SOURCE
+    return None
 
 
 def _inner(image: NDArray[Any]) -> NDArray[Any]:

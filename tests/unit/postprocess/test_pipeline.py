@@ -103,6 +103,27 @@ def test_repeats_of_one_run_are_warned_of(region_maps):
     assert found.single.warning == found.averaged.warning == SAME_SOURCE
 
 
+def test_a_map_that_is_given_twice_is_warned_of_without_its_source(region_maps):
+    twice = region_maps.transmissions[[0, 1, 0]]
+    unnamed = replace(region_maps, transmissions=twice, photons=np.ones(3), sources=("",) * 3)
+    assert postprocess(unnamed, PLAIN).single.warning == SAME_SOURCE
+
+
+def test_repeats_that_show_nothing_in_common_are_refused(region_maps):
+    noise = np.random.default_rng(0).normal(size=(2, 150, 150))
+    unlike = replace(region_maps, transmissions=np.exp(0.01j * noise), photons=np.ones(2), sources=("a", "b"))
+    with pytest.raises(InputError, match=r"repeat 1 matches the first only if moved by .* 20 are allowed"):
+        postprocess(unlike, PLAIN)
+
+
+@pytest.mark.parametrize(("value", "said"), [(np.nan, "repeat 2 holds values that are not"), (1, "constant")])
+def test_a_map_that_cannot_be_used_is_refused(region_maps, value, said):
+    images = region_maps.transmissions.copy()
+    images[2] = value
+    with pytest.raises(InputError, match=said):
+        replace(region_maps, transmissions=images)
+
+
 def test_it_says_what_made_it(result):
     made = json.loads(json.dumps(result.provenance()))
     assert PostprocessingOptions.model_validate(made["options"]) == result.options
