@@ -19,7 +19,7 @@ from ptycho_plugin.devices.gated_frames import GatedFrames, scanner_of
 from ptycho_plugin.errors import DoseRefusal
 from ptycho_plugin.flux import FluxCalibration
 from ptycho_plugin.plans.messages import effective
-from ptycho_plugin.plans.stubs import close_shutter
+from ptycho_plugin.plans.stubs import close_shutter, rewindable_again
 from ptycho_plugin.plans.trajectory_books import PendingTrajectory, TrajectoryBooks
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class Flight:
             self.books.settle(pending, self._captured())
             yield from bps.null()
 
-        yield from bpp.finalize_wrapper(write(), [Msg("rewindable", None, pending.rewindable)])
+        yield from bpp.finalize_wrapper(write(), lambda: rewindable_again(pending.rewindable))
         return pending.told
 
     def halt(self) -> None:

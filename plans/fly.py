@@ -49,7 +49,8 @@ def fly(beamline: Beamline, points_um: NDArray[np.float64], exposure_s: float) -
     frames = GatedFrames(beamline)
     if not (yield from is_run()):
         return
-    yield from bps.declare_stream(frames, name=PRIMARY, collect=True)
+    while (yield from bps.declare_stream(frames, name=PRIMARY, collect=True)) is None:
+        pass  # a pause cancelled it
     left = GatedPoints(points_um, exposure_s)
     while len(left.points_um):
         yield from _arm(beamline, frames, left)

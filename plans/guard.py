@@ -31,7 +31,7 @@ from ptycho_plugin.plans.illumination import illumination, probe_source
 from ptycho_plugin.plans.messages import GIVEN_AGAIN, effective
 from ptycho_plugin.plans.pauses import PauseLine
 from ptycho_plugin.plans.preflight_checks import Finding
-from ptycho_plugin.plans.stubs import POLL_S, close_shutter, is_run, record, until_done
+from ptycho_plugin.plans.stubs import POLL_S, close_shutter, is_run, record, rewindable_again, until_done
 from ptycho_plugin.plans.trajectory_books import TrajectoryBooks
 from ptycho_plugin.plans.watchdog import ShutterWatch
 from ptycho_plugin.publishing.dose_documents import DOSE_STREAM
@@ -488,4 +488,4 @@ class DoseGuard:
             self._watchdog.rest()
             self._books.settle(exposure, outcome)
 
-        yield from bpp.finalize_wrapper(write(), [Msg("rewindable", None, exposure.rewindable)])
+        yield from bpp.finalize_wrapper(write(), lambda: rewindable_again(exposure.rewindable))

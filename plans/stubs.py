@@ -104,6 +104,12 @@ def value_of(readable: Any) -> MsgGenerator[float]:
     return float(value)
 
 
+def rewindable_again(before: bool) -> MsgGenerator[None]:
+    """Say again whether messages are given again, unless the plan around, as it ends, has done so already."""
+    if not (yield Msg("rewindable", None, None)):
+        yield Msg("rewindable", None, before)
+
+
 def _rewindable(plan: MsgGenerator[None], rewindable: bool) -> MsgGenerator[None]:
     """Say whether a plan's messages are given again when the RunEngine resumes.
 

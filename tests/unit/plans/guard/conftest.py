@@ -191,9 +191,8 @@ def at_random_messages(engine: RunEngine, run_until: RunUntil) -> Callable[..., 
         engine.msg_hook = lambda message: commands.append(message.command)
         engine(scan(repeat=1))
         engine.msg_hook = None
-        # Not the last: an interruption that comes a little late would hit what puts the RunEngine back.
         some = np.random.default_rng(seed).choice(
-            range(commands.index("open_run"), len(commands) - 6), 10, replace=False
+            range(commands.index("open_run"), len(commands) - 2), 10, replace=False
         )
         for repeat, at in enumerate(sorted(some.tolist()), start=10):
             numbers = iter(range(10_000))
