@@ -160,7 +160,7 @@ class Guarded:
         return plan(self.beamline, trajectory=trajectory, exposure_s=exposure_s, guard=guard)
 
     def assert_told(self, received: float) -> None:
-        """The ledger has the photons that the twin counted, but for what a command is late on a busy machine."""
+        """The ledger has the photons that the twin counted, but for commands that are late."""
         exposures = self.ledger.exposures(self.region)
         told, sigma = exposures.photons.sum(), exposures.photons_uncertainty.sum()
         assert set(exposures.status) <= {"done", "withdrawn"}
