@@ -22,6 +22,8 @@ MOST_SPREAD = 2.0
 """Of what lies above the ground, in standard deviations of the noise: more is no noise about one level."""
 CLIP = 2.0
 """Standard deviations of the ground's own spread, within which a pixel is ground."""
+LEAST_GROUND_PX = 16
+"""Fewer pixels than this are no ground, and fix no plane."""
 PASSES = 20
 STEADY = 1e-3
 """Part of the pixels that may change sides when the ground counts as found."""
@@ -101,11 +103,12 @@ def flattened(phase: Image, noise: Image | None = None, ground: Mask | None = No
         raise InputError("the noise is zero everywhere: give half the difference of two different repeats")
     found, is_seen = np.ones(phase.shape, bool), False
     for _ in range(PASSES):
-        residual = smooth - _plane(smooth, found)
-        before = found
-        level, spread = _highest_level(residual, sigma)
+        plane, before = _plane(smooth, found), found
+        level, spread = _highest_level(smooth - plane, sigma)
         is_seen = spread <= MOST_SPREAD * sigma
-        found = np.abs(residual - level) <= CLIP * min(spread, MOST_SPREAD * sigma)
+        found = np.abs(smooth - plane - level) <= CLIP * min(spread, MOST_SPREAD * sigma)
+        if np.count_nonzero(found) < LEAST_GROUND_PX:
+            return Flattened(phase - plane - level, found, False)
         if np.mean(found != before) < STEADY:
             break
     return Flattened(phase - _plane(smooth, found), found, is_seen)

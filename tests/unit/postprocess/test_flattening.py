@@ -54,6 +54,16 @@ def test_where_no_ground_is_seen_it_is_said_and_the_edge_is_the_zero():
     assert np.mean(found.phase > 3 * SIGMA) < 0.01
 
 
+def test_a_map_with_hardly_a_pixel_at_its_edge_has_no_ground_and_is_levelled_all_the_same():
+    """As a small map of a dense film has it: nothing but a peak or two is as high as the highest."""
+    peaks = np.full((40, 40), -1.0)
+    peaks[::8, ::8] = np.linspace(-0.9, 0.0, 25).reshape(5, 5)
+    found = flattened(gaussian_filter(peaks, 1.0) + 0.01 * ROWS[:40, :40], 1e-3 * noise(2)[:40, :40])
+    assert not found.ground_is_seen
+    assert np.isfinite(found.phase).all()
+    assert found.phase.mean() < 0
+
+
 def test_a_ground_that_is_given_is_the_one():
     where = np.zeros((SIDE, SIDE), bool)
     where[:40, :40] = where[-40:, :20] = True

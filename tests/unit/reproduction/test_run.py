@@ -9,6 +9,7 @@ import pytest
 
 from ptycho_plugin.errors import InputError, ReconstructionError
 from ptycho_plugin.reproduction import run
+from ptycho_plugin.reproduction.figures import figures, judged
 from ptycho_plugin.reproduction.options import Conditions
 from ptycho_plugin.reproduction.run import make_truth, reproduce
 from ptycho_plugin.reproduction.scans import Region, Scan, scans_of
@@ -131,3 +132,12 @@ def test_the_truth_is_kept_as_it_is(options, tmp_path):
     truth = region.world(options.conditions, seed=5).truth("film")
     np.testing.assert_array_equal(kept.transmission, truth.transmission)
     assert (kept.pixel, kept.origin) == (truth.pixel, truth.origin)
+
+
+@pytest.mark.parametrize("sample", ["OCT", "PS-190"])
+def test_the_smallest_reproduction_goes_all_the_way_to_its_figures(options, tmp_path, threads, sample):
+    """Of a map with a few pixels and perhaps no ground at all."""
+    small = options.model_copy(update={"samples": (sample,)})
+    regions = [judged(small.conditions, maps) for maps in reproduce(small, tmp_path)]
+    found = json.loads(json.dumps(figures(small.conditions, regions)))
+    assert np.isfinite(list(found["samples"][sample].values())).all()
