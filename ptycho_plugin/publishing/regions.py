@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.errors import PublishingError
@@ -27,6 +28,8 @@ CONTAINER = "regions"
 SPEC = "PtychoRegion"
 KEY_DIGITS = 6
 """Of a digest: names with other signs than letters and digits in them stay apart."""
+BEING_WRITTEN, COMPLETE = "being written", "complete"
+"""Status of what is told of a region: the first for ever where a process was killed."""
 LEAST_REPEATS = 2
 
 
@@ -40,10 +43,11 @@ class RegionOfRun(CheckedModel):
 
     @classmethod
     def of(cls, start: Mapping[str, Any]) -> Self | None:
-        """Return it, or None where a start document names no region."""
-        if not all(name in start for name in cls.model_fields):
+        """Return it, or None where a start document names no region, or has other things by these names."""
+        try:
+            return cls.model_validate({name: start.get(name) for name in cls.model_fields})
+        except ValidationError:
             return None
-        return cls(**{name: start[name] for name in cls.model_fields})
 
 
 def region_key(sample: str, area: str, region: str) -> str:
@@ -138,8 +142,8 @@ def _write(parent: Any, result: RegionResult, names: Mapping[str, str], repeats:
     key = str(len(repeats))
     if key in parent:
         parent[key].delete(recursive=True, external_only=False)
-    metadata = {**names, **facts_of(result), "repeats": repeats, "status": "being written"}
+    metadata = {**names, **facts_of(result), "repeats": repeats, "status": BEING_WRITTEN}
     node = parent.create_container(key, metadata=metadata, specs=[SPEC])
     for name, array in arrays_of(result).items():
         node.write_array(array, key=name, dims=DIMENSIONS[name])
-    node.update_metadata({"status": "complete"}, drop_revision=True)
+    node.update_metadata({"status": COMPLETE}, drop_revision=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from ptycho_plugin.dose_map import DoseMap
 from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.postprocess.account import DIMENSIONS
 from ptycho_plugin.publishing.connection import tiled_errors
+from ptycho_plugin.publishing.regions import COMPLETE
 from ptycho_plugin.publishing.regions import CONTAINER as REGIONS
 from ptycho_plugin.publishing.results import CONTAINER as RECONSTRUCTIONS
 from ptycho_plugin.publishing.series import CONTAINER as SERIES
@@ -89,9 +90,12 @@ def section_of(client: Any, node: Any) -> RegionSection:
     )
 
 
-def _sections(client: Any, what: str, belongs: Any) -> list[RegionSection]:
+def _sections(client: Any, what: str, belongs: Callable[[Mapping[str, Any]], bool]) -> list[RegionSection]:
+    from tiled.queries import Key
+
     found = client[REGIONS].values() if REGIONS in client else []
-    last = [region[max(region, key=int)] for region in found if len(region)]
+    complete = (region.search(Key("status") == COMPLETE) for region in found)
+    last = [region[max(region, key=int)] for region in complete if len(region)]
     nodes = [node for node in last if belongs(node.metadata)]
     if not nodes:
         raise PublishingError(

@@ -15,7 +15,7 @@ from ptycho_plugin.materials import CDS, PMMA
 from ptycho_plugin.postprocess.pipeline import PostprocessingOptions
 from ptycho_plugin.publishing.connection import split_key
 from ptycho_plugin.publishing.region_client import PtychoRegion
-from ptycho_plugin.publishing.regions import postprocess_region, region_key
+from ptycho_plugin.publishing.regions import RegionOfRun, postprocess_region, region_key
 from ptycho_plugin.publishing.reports import sections_of_sample, sections_of_series
 from ptycho_plugin.trajectory import ConcentricRings
 
@@ -123,6 +123,32 @@ def test_the_sample_has_a_report(
         sections_of_sample(tiled, "nothing")
     with pytest.raises(PublishingError, match="there is no series 'nothing' in Tiled"):
         sections_of_series(tiled, "nothing")
+
+
+def test_what_a_killed_process_left_half_written_is_not_reported(tiled: Any, sample: str) -> None:
+    region = tiled["regions", region_key(sample, AREA, REGION)]
+    metadata = {**region["3"].metadata, "status": "being written"}
+    region.create_container("4", metadata=metadata, specs=["PtychoRegion"])
+    (section,) = sections_of_sample(tiled, sample)
+    assert section.facts["repeats"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        {},
+        {"sample": {"name": "film"}, "area": "1", "region": "A", "repeat": 1},
+        {"sample": "film", "repeat": 1},
+    ],
+)
+def test_a_run_that_names_no_region_as_a_guard_does_is_of_none(start: dict[str, Any]) -> None:
+    """Names in a start document are anybody's: the run is reconstructed all the same."""
+    assert RegionOfRun.of(start) is None
+
+
+def test_a_guarded_run_is_of_its_region() -> None:
+    start = {"sample": "film", "area": "1", "region": "A", "repeat": 2, "uid": "other"}
+    assert RegionOfRun.of(start) == RegionOfRun(sample="film", area="1", region="A", repeat=2)
 
 
 def test_names_that_look_alike_are_other_regions() -> None:
