@@ -15,7 +15,7 @@ from ptycho_plugin.live.question import RECIPE
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import crop_window
 from ptycho_plugin.postprocess.frc import ring_correlation
-from ptycho_plugin.postprocess.registration import MARGIN_PX, align, without_plane
+from ptycho_plugin.postprocess.registration import MARGIN_PX, align, inner, without_plane
 from ptycho_plugin.postprocess.repeats import Repeat, RepeatSeries
 from ptycho_plugin.reconstruction.result import Result
 from ptycho_plugin.reconstruction.whole_scan import reconstruct
@@ -30,7 +30,6 @@ EXPOSURE_S, PHOTONS = 0.2, 1e6
 """Of a published frame."""
 FIELD_UM = 3.0
 """Side of the window that is compared, without its margin."""
-INNER = (slice(MARGIN_PX, -MARGIN_PX), slice(MARGIN_PX, -MARGIN_PX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ class RepeatedScans:
 
     def lost(self) -> float:
         """Return the part of the fresh film's phase contrast that is gone."""
-        now, fresh = (float(np.angle(film[INNER]).std()) for film in (self._film(), self._fresh))
+        now, fresh = (float(np.angle(inner(film)).std()) for film in (self._film(), self._fresh))
         return 1 - now / fresh
 
     def resolution(self) -> float:
@@ -126,7 +125,7 @@ class RepeatedScans:
 
     def _phase(self, window: NDArray[np.complexfloating]) -> NDArray[np.float64]:
         """Return the phase of a window that is brought onto the first repeat's."""
-        return without_plane(np.angle(align(window, self.series.repeats[0].transmission).image[INNER]))
+        return without_plane(np.angle(inner(align(window, self.series.repeats[0].transmission).image)))
 
     def _window(self, result: Result, scan: PtychoDataset) -> NDArray[np.complexfloating]:
         return map_window(result, scan.positions, self._half)

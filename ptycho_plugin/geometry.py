@@ -15,6 +15,7 @@ from ptycho_plugin.checked_model import CheckedModel
 PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M = constants.h * constants.c / constants.e
 """Photon energy times wavelength, h c / e, in eV m."""
 M_PER_UM = 1e-6
+M_PER_NM = 1e-9
 """Stages speak of micrometres."""
 
 ENERGY_TOLERANCE = 5e-4

@@ -65,6 +65,13 @@ class RingCorrelation:
         both = 2 * np.sqrt(signal) / root
         return np.asarray((signal + both + 1 / root) / (signal + 1 + both))
 
+    def threshold_to_truth(self, name: Threshold) -> NDArray[np.float64]:
+        """Return a threshold (ring,) for one map and the truth, which has no noise.
+
+        Two noisy maps correlate as the square of what each does with the truth.
+        """
+        return np.sqrt(self.threshold(name))
+
     def half_period(self, threshold: ArrayLike, pixel: float) -> float:
         """Return the resolution: where the correlation first falls below a threshold.
 

@@ -18,7 +18,7 @@ from ptycho_plugin.postprocess.averaging import Average, average, halves
 from ptycho_plugin.postprocess.flattening import Flattened, flattened, unwrapped
 from ptycho_plugin.postprocess.frc import Threshold
 from ptycho_plugin.postprocess.matter import MaximumShift, electron_density, mass_per_area, maximum_shift
-from ptycho_plugin.postprocess.registration import MARGIN_PX, align
+from ptycho_plugin.postprocess.registration import MARGIN_PX, align, inner
 from ptycho_plugin.postprocess.resolution import (
     SAME_RESTORATION,
     SAME_SOURCE,
@@ -192,8 +192,8 @@ def postprocess(
     phases = relative_phases(registered, maps.photons)
     first, second = halves(phases, maps.photons)
     mean = average(phases, maps.photons)
-    flat = flattened(mean.mean, (first - second) / 2, None if ground is None else _inner(ground))
-    plane = mean.mean - flat.phase
+    flat = flattened(mean.mean, (first - second) / 2, None if ground is None else inner(ground))
+    plane, warning = mean.mean - flat.phase, _warning(maps)
     phases, first, second = phases - plane, first - plane, second - plane
     mean = Average(flat.phase, mean.standard_error)
     restored, restored_halves = restoration(mean, first, second, maps.pixel, options)
@@ -202,8 +202,8 @@ def postprocess(
         drift_px=drift_px,
         average=mean,
         flat=flat,
-        single=resolution_of_repeats(phases, maps.pixel, options.threshold, warning=_warning(maps)),
-        averaged=resolution(first, second, maps.pixel, options.threshold, warning=_warning(maps)),
+        single=resolution_of_repeats(phases, maps.pixel, options.threshold, warning=warning),
+        averaged=resolution(first, second, maps.pixel, options.threshold, warning=warning),
         restored=restored,
         restored_halves=restored_halves,
         maximum=maximum_shift(phases),
@@ -230,7 +230,7 @@ def register(maps: RegionMaps) -> tuple[NDArray[np.complex128], Image]:
                 f"{alignment.shift_px[1]:.1f}) px, and {MARGIN_PX} are allowed: cut one window from all, "
                 "or leave it out if it shows nothing of the first"
             )
-    registered = np.stack([_inner(alignment.image) for alignment in alignments])
+    registered = np.stack([inner(alignment.image) for alignment in alignments])
     return registered, -np.stack([alignment.shift_px for alignment in alignments])
 
 
@@ -267,8 +267,3 @@ def _warning(maps: RegionMaps) -> str | None:
         if shared_noise(source, other_source) or np.array_equal(one, other):
             return SAME_SOURCE
     return None
-
-
-def _inner(image: NDArray[Any]) -> NDArray[Any]:
-    """Return a map without the border that a shift may have filled from the opposite edge."""
-    return image[..., MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,11 @@ LEAST_POWER = 1e-5
 """Of the strongest ring, below which a ring may hold nothing but what leaks through the mask."""
 MARGIN_PX = 20
 """Border that a shift may fill from the opposite edge, and that is therefore not looked at."""
+
+
+def inner(image: NDArray[Any]) -> NDArray[Any]:
+    """Return maps (..., row, column) without the border that a shift may spoil."""
+    return image[..., MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
 
 
 def shifted(image: NDArray[np.complexfloating], shift_px: NDArray[np.float64]) -> NDArray[np.complex128]:
@@ -124,8 +130,8 @@ def without_relative_ramp(
             f"maps of {image.shape} and {reference.shape} px: "
             f"they must be alike and larger than {2 * MARGIN_PX} px"
         )
-    level = image * _ramp(image.shape, *_mean_slopes(_inner(image * reference.conj())))
-    residual = _inner(level * reference.conj())
+    level = image * _ramp(image.shape, *_mean_slopes(inner(image * reference.conj())))
+    residual = inner(level * reference.conj())
     mean_phase = np.angle(residual.mean())
     phase = np.angle(residual * np.exp(-1j * mean_phase))
     level *= _ramp(image.shape, *_fitted_slopes(phase)) * np.exp(-1j * (mean_phase + phase.mean()))
@@ -187,7 +193,7 @@ def align(
 
 def _features(image: NDArray[np.complexfloating]) -> NDArray[np.float64]:
     """Return the phase of a level map within the margin, without mean and ramp."""
-    return without_plane(np.angle(_inner(image)))
+    return without_plane(np.angle(inner(image)))
 
 
 def _levelling(image: NDArray[np.complexfloating]) -> NDArray[np.complex128]:
@@ -195,10 +201,6 @@ def _levelling(image: NDArray[np.complexfloating]) -> NDArray[np.complex128]:
     wave = _ramp(image.shape, *_mean_slopes(image))
     mean = np.vdot(wave.conj(), image)
     return np.asarray(wave * np.exp(-1j * np.angle(mean)))
-
-
-def _inner(image: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
-    return image[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
 
 
 def _axes(shape: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

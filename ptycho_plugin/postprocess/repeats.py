@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.postprocess.registration import MARGIN_PX, align, without_plane
+from ptycho_plugin.postprocess.registration import align, inner, without_plane
 
 DARK = 1e-3
 """Of the beam's brightest detector pixel: what is dimmer lies beyond the beam."""
@@ -98,7 +98,7 @@ class RepeatSeries:
     @property
     def registered(self) -> NDArray[np.complex128]:
         """Transmissions (repeat, row, column), registered, without the border that shifts may spoil."""
-        return np.stack(self._registered)[:, MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
+        return inner(np.stack(self._registered))
 
     @property
     def phases(self) -> NDArray[np.float64]:

@@ -103,7 +103,7 @@ class ResolutionReached(CheckedModel):
         if len(series) < 2:
             return Verdict(stop=False, reason="no resolution can be told before the second repeat")
         predicted = predicted_correlation(series)
-        threshold = 0.5 if self.criterion == "frc_05" else np.sqrt(predicted.rings.threshold("half_bit"))
+        threshold = 0.5 if self.criterion == "frc_05" else predicted.rings.threshold_to_truth("half_bit")
         reached = predicted.half_period(threshold, pixel, self.confidence)
         return Verdict(
             stop=reached <= self.resolution,

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_plugin.geometry import M_PER_UM, Geometry
+from ptycho_plugin.geometry import M_PER_NM, M_PER_UM
 from ptycho_plugin.materials import CDS
 from ptycho_plugin.measurement import window_half_px
 from ptycho_plugin.postprocess.account import arrays_of, facts_of
 from ptycho_plugin.postprocess.frc import ring_correlation
+from ptycho_plugin.postprocess.matter import maximum_shift
 from ptycho_plugin.postprocess.pipeline import PostprocessingOptions, RegionMaps, RegionResult, postprocess
-from ptycho_plugin.postprocess.registration import MARGIN_PX, align
+from ptycho_plugin.postprocess.registration import MARGIN_PX, align, inner
 from ptycho_plugin.postprocess.repeats import window_about
 from ptycho_plugin.reproduction.options import Conditions
 from ptycho_plugin.reproduction.run import MeasuredRegion
@@ -25,8 +26,6 @@ from ptycho_plugin.view.report import RegionSection
 
 FOCUS = 450e-9
 """Published size of the focus, in metres, of which the paper tells its oversampling."""
-NM = 1e-9
-HIGH_PERCENTILE = 99.9
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -48,20 +47,14 @@ class JudgedRegion:
     @property
     def true_phase(self) -> NDArray[np.float64]:
         """(row, column) in rad, where the maps are, to a pixel."""
-        inner = slice(MARGIN_PX, -MARGIN_PX)
-        return np.asarray(np.angle(self.truth[inner, inner]), np.float64)
+        return np.asarray(np.angle(inner(self.truth)), np.float64)
 
     def true_half_period(self, phase: NDArray[np.floating]) -> float:
-        """Return the resolution of a map against the truth, in metres.
-
-        By the square root of the half-bit threshold: the truth has no noise, and two noisy maps correlate
-        as the square.
-        """
+        """Return the resolution of a map against the truth, in metres, by the half-bit threshold."""
         padded = np.pad(phase, MARGIN_PX, mode="reflect")
         aligned = align(np.exp(1j * padded), self.truth).image
-        inner = slice(MARGIN_PX, -MARGIN_PX)
-        rings = ring_correlation(np.angle(aligned[inner, inner]), self.true_phase)
-        return rings.half_period(np.sqrt(rings.threshold("half_bit")), self.result.maps.pixel)
+        rings = ring_correlation(np.angle(inner(aligned)), self.true_phase)
+        return rings.half_period(rings.threshold_to_truth("half_bit"), self.result.maps.pixel)
 
 
 def judged(conditions: Conditions, measured: MeasuredRegion) -> JudgedRegion:
@@ -89,7 +82,7 @@ def judged(conditions: Conditions, measured: MeasuredRegion) -> JudgedRegion:
             ]
         ),
         photons=np.full(len(repeats), conditions.photons * len(conditions.trajectory.offsets_um())),
-        sources=tuple(f"{measured.name}-{number}" for number in range(1, len(repeats) + 1)),
+        sources=tuple(f"{measured.region.name}-{number}" for number in range(1, len(repeats) + 1)),
         pixel=geometry.object_pixel,
         energy_eV=geometry.energy_eV,
     )
@@ -104,7 +97,7 @@ def section(region: JudgedRegion) -> RegionSection:
     """Return what a report shows of a region."""
     number = len(region.measured.repeats)
     facts = facts_of(region.result) | {"repeats": list(range(1, number + 1))}
-    return RegionSection(name=region.measured.name, arrays=arrays_of(region.result), facts=facts)
+    return RegionSection(name=region.measured.region.name, arrays=arrays_of(region.result), facts=facts)
 
 
 def figures(conditions: Conditions, regions: Sequence[JudgedRegion]) -> dict[str, Any]:
@@ -115,12 +108,12 @@ def figures(conditions: Conditions, regions: Sequence[JudgedRegion]) -> dict[str
     conditions : Conditions
     regions : sequence of JudgedRegion
     """
-    geometry: Geometry = conditions.geometry
+    geometry = conditions.geometry
     samples: dict[str, list[dict[str, float]]] = {}
     for region in regions:
         samples.setdefault(region.measured.region.sample, []).append(_of_region(region))
     return {
-        "object_pixel_nm": round(geometry.object_pixel / NM, 3),
+        "object_pixel_nm": round(geometry.object_pixel / M_PER_NM, 3),
         "oversampling": round(geometry.oversampling(FOCUS), 2),
         "points": len(conditions.trajectory.offsets_um()),
         "samples": {
@@ -132,21 +125,21 @@ def figures(conditions: Conditions, regions: Sequence[JudgedRegion]) -> dict[str
 
 
 def _of_region(region: JudgedRegion) -> dict[str, float]:
-    result, true_phase = region.result, region.true_phase
+    result, true = region.result, maximum_shift(region.true_phase[None])
     assert result.restored is not None  # noqa: S101  (for the type checker: the options restore)
     assert result.restored_halves is not None  # noqa: S101
     return {
-        "half_bit_single_nm": result.single.half_period / NM,
-        "half_bit_average_nm": result.averaged.half_period / NM,
-        "half_bit_restored_nm": result.restored_halves.half_period / NM,
-        "true_single_nm": region.true_half_period(result.phases[0]) / NM,
-        "true_average_nm": region.true_half_period(result.average.mean) / NM,
-        "true_restored_nm": region.true_half_period(result.restored.phase) / NM,
+        "half_bit_single_nm": result.single.half_period / M_PER_NM,
+        "half_bit_average_nm": result.averaged.half_period / M_PER_NM,
+        "half_bit_restored_nm": result.restored_halves.half_period / M_PER_NM,
+        "true_single_nm": region.true_half_period(result.phases[0]) / M_PER_NM,
+        "true_average_nm": region.true_half_period(result.average.mean) / M_PER_NM,
+        "true_restored_nm": region.true_half_period(result.restored.phase) / M_PER_NM,
         "max_phase_rad": result.maximum.value,
         "max_phase_error_rad": result.maximum.error,
-        "max_phase_true_rad": -float(true_phase.min()),
+        "max_phase_true_rad": true.value,
         "percentile_rad": result.maximum.percentile,
         "percentile_error_rad": result.maximum.percentile_error,
-        "percentile_true_rad": -float(np.percentile(true_phase, 100 - HIGH_PERCENTILE)),
+        "percentile_true_rad": true.percentile,
         "residual": mean(repeat.residual for repeat in region.measured.repeats),
     }

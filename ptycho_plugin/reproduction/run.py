@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -30,11 +30,6 @@ class MeasuredRegion:
     region: Region
     repeats: tuple[RepeatMap, ...]
     truth: Truth
-
-    @property
-    def name(self) -> str:
-        """Sample, area and region, as in PS-190-1-A."""
-        return "-".join(asdict(self.region).values())
 
 
 def reproduce(

@@ -30,6 +30,11 @@ class Region:
     area: str
     region: str
 
+    @property
+    def name(self) -> str:
+        """Sample, area and region, as in PS-190-1-A."""
+        return "-".join(asdict(self).values())
+
     def seed(self, conditions: Conditions) -> int:
         """Return what tells this place's octapods from any other's."""
         return _seed(conditions.seed, *asdict(self).values())
@@ -51,7 +56,7 @@ class Scan:
     @property
     def name(self) -> str:
         """Sample, area, region and repeat, as in PS-190-1-A-3."""
-        return "-".join((*asdict(self.region).values(), str(self.repeat)))
+        return f"{self.region.name}-{self.repeat}"
 
     def drift_um(self, conditions: Conditions) -> tuple[float, float]:
         """Return how far (row, column) off the sample is: a random walk, a step before every repeat."""

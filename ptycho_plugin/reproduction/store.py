@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -87,7 +87,7 @@ class Store:
 
     def truth_file(self, region: Region) -> Path:
         """Return where the true transmission of a region is."""
-        return self._file("-".join((*asdict(region).values(), "truth")), region.sample)
+        return self._file(f"{region.name}-truth", region.sample)
 
     def write_probe(self, result: Result) -> None:
         """Keep the reconstruction of the test specimen."""

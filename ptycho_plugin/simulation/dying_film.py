@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from ptycho_plugin.geometry import Geometry
-from ptycho_plugin.postprocess.registration import MARGIN_PX
+from ptycho_plugin.postprocess.registration import MARGIN_PX, inner
 from ptycho_plugin.postprocess.repeats import Repeat, RepeatSeries
 from ptycho_plugin.simulation.degradation import CRITICAL_REPEATS, DegradingTransmission
 from ptycho_plugin.simulation.octapods import OctapodFilm
@@ -96,4 +96,4 @@ class DyingFilm:
         """Return the phase of the fresh film within the margin, blurred."""
         transmission = self.film.transmission(SHAPE, GEOMETRY.object_pixel, GEOMETRY.energy_eV)
         phase = gaussian_filter(np.angle(transmission), BLUR_PX)
-        return phase[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX].astype(np.float64)
+        return inner(phase).astype(np.float64)

@@ -17,12 +17,12 @@ from scipy.spatial.transform import Rotation
 from scipy.special import j1
 
 from ptycho_plugin.checked_model import CheckedModel
+from ptycho_plugin.geometry import M_PER_NM
 from ptycho_plugin.materials import CDS, CDSE, PMMA, Material
 
 CUBE_CORNERS = np.stack(np.meshgrid(*[[-1, 1]] * 3), axis=-1).reshape(8, 3) / np.sqrt(3)
 """Directions of the eight pods."""
 
-M_PER_NM = 1e-9
 OCTAPODS_AT_ONCE = 20_000
 """Enough to keep NumPy busy, few enough to stay below a hundred megabytes."""
 

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.postprocess.frc import ring_correlation
-from ptycho_plugin.postprocess.registration import MARGIN_PX, align
+from ptycho_plugin.postprocess.registration import MARGIN_PX, align, inner
 
 SMOOTHING_PX = 1.5
 
@@ -71,14 +71,13 @@ def score(
     offset = np.round(np.mean(positions_px, axis=0) - np.mean(truth_positions_px, axis=0)).astype(int)
     expected = _window(truth, centre, half)
     found = align(_window(result, centre + offset, half), expected).image
-    inner = slice(MARGIN_PX, -MARGIN_PX)
-    truth_phase, phase = np.angle(expected)[inner, inner], np.angle(found)[inner, inner]
-    error = np.angle(found * expected.conj())[inner, inner]
+    truth_phase, phase = inner(np.angle(expected)), inner(np.angle(found))
+    error = inner(np.angle(found * expected.conj()))
     rings = ring_correlation(phase, truth_phase)
     return Score(
         phase_error=float(error.std() / truth_phase.std()),
         phase_error_smooth=_smooth_deviation(error) / _smooth_deviation(truth_phase),
-        half_bit_nm=rings.half_period(np.sqrt(rings.threshold("half_bit")), pixel) * 1e9,
+        half_bit_nm=rings.half_period(rings.threshold_to_truth("half_bit"), pixel) * 1e9,
         frc_05_nm=rings.half_period(0.5, pixel) * 1e9,
     )
 

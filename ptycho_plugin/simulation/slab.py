@@ -8,8 +8,8 @@ from pydantic import Field
 
 from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.flux import Layer
-from ptycho_plugin.geometry import M_PER_UM
-from ptycho_plugin.simulation.octapods import M_PER_NM, OctapodFilm
+from ptycho_plugin.geometry import M_PER_NM, M_PER_UM
+from ptycho_plugin.simulation.octapods import OctapodFilm
 
 
 class OctapodSlab(CheckedModel):

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ptycho_plugin.geometry import M_PER_NM
 from ptycho_plugin.postprocess.account import ROWS
 from ptycho_plugin.view.panels import draw_map
 
-NM = 1e-9
 LABELS = {
     "single": "a pair of single maps",
     "averaged": "averages of disjoint repeats",
@@ -55,7 +55,7 @@ def figure_of_repeats(arrays: Arrays, facts: Mapping[str, Any]) -> Figure:
     phases = arrays["phases"]
     low, high = np.percentile(phases, (0.5, 99.5))
     figure = Figure(figsize=(3.2 * len(phases), 3.4), layout="constrained", dpi=120)
-    drift_nm = arrays["drift"] / NM + 0.0  # no negative zeros
+    drift_nm = arrays["drift"] / M_PER_NM + 0.0  # no negative zeros
     for number, axes in enumerate(np.ravel(figure.subplots(1, len(phases)))):
         drawn = axes.imshow(phases[number], cmap="cividis", vmin=low, vmax=high, interpolation="none")
         row, column = drift_nm[number]
@@ -70,7 +70,7 @@ def figure_of_correlation(arrays: Arrays, facts: Mapping[str, Any]) -> Figure:
     """Draw the Fourier ring correlations with their threshold; where they cross is the resolution."""
     figure = Figure(figsize=(6.6, 4.4), layout="constrained", dpi=120)
     axes = figure.subplots()
-    frequency = arrays["frequency"] * NM
+    frequency = arrays["frequency"] * M_PER_NM
     for name in ROWS:
         if name in facts["resolution"]:
             _draw_curve(axes, frequency, arrays[f"correlation_{name}"], name, facts["resolution"][name])
@@ -132,11 +132,13 @@ def _draw_curve(
 ) -> None:
     (line,) = axes.plot(frequency, curve, linewidth=1.4, label=f"{LABELS[name]}: {said(told)}")
     if told["crosses"]:
-        axes.axvline(NM / (2 * told["half_period"]), color=line.get_color(), linewidth=0.8, linestyle=":")
+        axes.axvline(
+            M_PER_NM / (2 * told["half_period"]), color=line.get_color(), linewidth=0.8, linestyle=":"
+        )
 
 
 def said(told: Mapping[str, Any]) -> str:
     """Return a resolution in words: half a period, with its uncertainty."""
     if not told["crosses"]:
-        return f"{told['half_period'] / NM:.1f} nm or better"
-    return f"{told['half_period'] / NM:.1f} ± {told['sigma'] / NM:.1f} nm"
+        return f"{told['half_period'] / M_PER_NM:.1f} nm or better"
+    return f"{told['half_period'] / M_PER_NM:.1f} ± {told['sigma'] / M_PER_NM:.1f} nm"

@@ -46,7 +46,7 @@ def asked(monkeypatch):
 
     monkeypatch.setattr("ptycho_plugin.reproduction.run.reproduce", reproduce)
     judged = "ptycho_plugin.reproduction.figures"
-    monkeypatch.setattr(f"{judged}.judged", lambda conditions, measured: measured.name)
+    monkeypatch.setattr(f"{judged}.judged", lambda conditions, measured: measured.region.name)
     monkeypatch.setattr(f"{judged}.section", lambda name: name)
     monkeypatch.setattr(f"{judged}.figures", lambda conditions, names: FOUND)
     monkeypatch.setattr(
