@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -41,6 +42,18 @@ NO_GROUND = (
 )
 
 
+WIDE = ("maps", "repeats", "errors")
+"""Pictures that take the page's whole width."""
+
+
+class Picture(NamedTuple):
+    """A picture of a report, as PNG."""
+
+    name: str
+    caption: str
+    png: bytes
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RegionSection:
     """What a report shows of one region.
@@ -62,20 +75,18 @@ class RegionSection:
     errors: Mapping[str, tuple[NDArray[np.floating], int]] = field(default_factory=dict)
     dose: DoseMap | None = None
 
-    def figures(self) -> Iterator[tuple[str, str, Figure]]:
+    @cached_property
+    def pictures(self) -> list[Picture]:
+        """Each drawn once, for the page and for the folder beside it."""
+        return [Picture(name, caption, _png(figure)) for name, caption, figure in self._figures()]
+
+    def _figures(self) -> Iterator[tuple[str, str, Figure]]:
         """Yield the name, the caption and the picture of each."""
         arrays, facts = self.arrays, self.facts
-        number = len(facts["repeats"])
-        yield (
-            "maps",
-            f"Average of {number} repeats, its standard error and the average restored.",
-            (figure_of_region(arrays, facts)),
-        )
-        yield (
-            "repeats",
-            "The repeats, registered, and how far each lies away from the first.",
-            (figure_of_repeats(arrays, facts)),
-        )
+        of_maps = f"Average of {len(facts['repeats'])} repeats, its standard error and the average restored."
+        of_repeats = "The repeats, registered, and how far each lies away from the first."
+        yield "maps", of_maps, figure_of_region(arrays, facts)
+        yield "repeats", of_repeats, figure_of_repeats(arrays, facts)
         if self.errors:
             yield "errors", "Errors of the reconstructions.", figure_of_errors(self.errors)
         yield "correlation", "Fourier ring correlation.", figure_of_correlation(arrays, facts)
@@ -89,10 +100,6 @@ class RegionSection:
         told = [] if self.facts["ground_is_seen"] else [NO_GROUND]
         resolutions = self.facts["resolution"].items()
         return told + [f"{LABELS[name]}: {one['warning']}." for name, one in resolutions if one["warning"]]
-
-
-WIDE = ("maps", "repeats", "errors")
-"""Pictures that take the page's whole width."""
 
 
 def report_html(sections: Sequence[RegionSection], title: str) -> str:
@@ -131,9 +138,9 @@ def write_report(sections: Sequence[RegionSection], title: str, path: str | Path
     pictures.mkdir(exist_ok=True)
     for section in sections:
         slug = re.sub(r"[^A-Za-z0-9]+", "-", section.name).strip("-")
-        for name, _, figure in section.figures():
-            with replacing(pictures / f"{slug}-{name}.png") as part:
-                figure.savefig(part, format="png")
+        for picture in section.pictures:
+            with replacing(pictures / f"{slug}-{picture.name}.png") as part:
+                part.write_bytes(picture.png)
 
 
 def _shown(section: RegionSection) -> dict[str, Any]:
@@ -147,14 +154,14 @@ def _shown(section: RegionSection) -> dict[str, Any]:
         "dose": NOTHING if section.dose is None else f"{section.dose.peak / GY_PER_KGY:.3g} kGy",
         "warnings": section.warnings,
         "pictures": [
-            {"caption": caption, "png": _png(figure), "is_wide": name in WIDE}
-            for name, caption, figure in section.figures()
+            {"caption": caption, "png": base64.b64encode(png).decode(), "is_wide": name in WIDE}
+            for name, caption, png in section.pictures
         ],
         "provenance": json.dumps(section.facts["provenance"], indent=2),
     }
 
 
-def _png(figure: Figure) -> str:
+def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png")
-    return base64.b64encode(file.getvalue()).decode()
+    return file.getvalue()
