@@ -97,10 +97,9 @@ def reading_of(readable: Readable[Any]) -> MsgGenerator[dict[str, Any]]:
 
 def value_of(readable: Any) -> MsgGenerator[float]:
     """Return the one value of a device; a reading that a pause cancelled is made again."""
-    if not (yield from is_run()):
-        return 0.0
     while (value := (yield from bps.rd(readable, default_value=None))) is None:
-        pass
+        if not (yield from is_run()):
+            return 0.0
     return float(value)
 
 

@@ -28,8 +28,10 @@ SLACK = 2.0
 class _Arriving(PositionerBase):
     """An axis whose move is done only where it was to go; it comes before ophyd's class."""
 
-    _move = finished("no move")
-    _excused = Event()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._move = finished(self)
+        self._excused = Event()
 
     def set(self, new_position: float) -> Status:
         """Move; the status fails if it takes much longer than its velocity says, or ends elsewhere.

@@ -70,13 +70,11 @@ class _GatedCounter(Device):
 
     def unstage(self) -> list[object]:
         """Wait for no gate any more."""
-        try:
-            with self._lock:
-                is_armed = self._waiting is not None
-            if is_armed:
-                self._disarm()
-        finally:
-            unstaged: list[object] = super().unstage()
+        with self._lock:
+            is_armed = self._waiting is not None
+        if is_armed:
+            self._disarm()
+        unstaged: list[object] = super().unstage()
         return unstaged
 
     def _prepare(self, exposure_s: float) -> None:
@@ -92,12 +90,8 @@ class _GatedCounter(Device):
         error = DeviceError(
             f"{self.arm.setpoint_pvname} = 1 was not completed within {self._within_s:g} s: {NO_GATE}"
         )
-        if not self._end(status, error):
-            return
-        try:
+        if self._end(status, error):
             self._disarm()
-        except DeviceError:
-            logger.exception("%s stays armed", self.name)
 
     def _end(self, status: Any, error: Exception | None) -> bool:
         """End what is waited for, and return whether it was."""
@@ -113,7 +107,10 @@ class _GatedCounter(Device):
         return True
 
     def _disarm(self) -> None:
-        send(self.arm, 0, "disarm it by hand")
+        try:
+            send(self.arm, 0, "disarm it by hand")
+        except DeviceError:
+            logger.exception("%s stays armed", self.name)
 
 
 class EpicsEncoder(_GatedCounter):
