@@ -95,9 +95,15 @@ def judged(conditions: Conditions, measured: MeasuredRegion) -> JudgedRegion:
 
 def section(region: JudgedRegion) -> RegionSection:
     """Return what a report shows of a region."""
-    number = len(region.measured.repeats)
-    facts = facts_of(region.result) | {"repeats": list(range(1, number + 1))}
-    return RegionSection(name=region.measured.region.name, arrays=arrays_of(region.result), facts=facts)
+    repeats = dict(enumerate(region.measured.repeats, start=1))
+    return RegionSection(
+        name=region.measured.region.name,
+        arrays=arrays_of(region.result),
+        facts=facts_of(region.result) | {"repeats": list(repeats)},
+        errors={
+            f"repeat {number}": (repeat.errors, repeat.likelihood_from) for number, repeat in repeats.items()
+        },
+    )
 
 
 def figures(conditions: Conditions, regions: Sequence[JudgedRegion]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class RepeatMap:
         Top-left pixel of each frame's patch in `transmission`.
     drift : (float, float)
         True way of the sample, in metres: the probe was that much farther along on it.
-    residual : float
+    errors, likelihood_from, residual
         See `Result`.
     code_sha256 : str
         Of the package that made it.
@@ -50,6 +50,8 @@ class RepeatMap:
     positions: NDArray[np.float64]
     positions_px: NDArray[np.float64]
     drift: tuple[float, float]
+    errors: NDArray[np.float64]
+    likelihood_from: int
     residual: float
     code_sha256: str
 
@@ -123,6 +125,8 @@ class Store:
                     positions=file["positions"][()],
                     positions_px=file["positions_px"][()],
                     drift=(row_um * M_PER_UM, column_um * M_PER_UM),
+                    errors=file["error"][()],
+                    likelihood_from=int(file["error"].attrs["likelihood_from"]),
                     residual=float(file["residual"][()]),
                     code_sha256=made_by["code"]["sha256"],
                 )

@@ -40,8 +40,12 @@ NO_GROUND = (
     "No ground without matter stands out: the zero of the phase is the upper edge of the phases, and shifts "
     "are lower bounds."
 )
-
-
+SHARED_ERROR = (
+    "Errors that all repeats share, as reconstructions of the same places have them, show neither in the "
+    "standard error nor in a correlation between repeats: in simulations the average was 2.3 times as far "
+    "off as its standard error."
+)
+"""Decision 23 has the figures."""
 WIDE = ("maps", "repeats", "errors")
 """Pictures that take the page's whole width."""
 
@@ -97,7 +101,7 @@ class RegionSection:
     @property
     def warnings(self) -> list[str]:
         """What to bear in mind of the figures."""
-        told = [] if self.facts["ground_is_seen"] else [NO_GROUND]
+        told = [SHARED_ERROR] if self.facts["ground_is_seen"] else [SHARED_ERROR, NO_GROUND]
         resolutions = self.facts["resolution"].items()
         return told + [f"{LABELS[name]}: {one['warning']}." for name, one in resolutions if one["warning"]]
 
