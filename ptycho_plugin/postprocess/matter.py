@@ -67,7 +67,7 @@ def excess_thickness(
         per_m -= matrix.log_transmission_per_m(energy_eV).imag
         if per_m == 0:
             raise InputError(
-                f"{material.name} in {matrix.name} turns no phase: name the material, and what it has displaced"
+                f"{material.name} in {matrix.name} turns no phase: name both, or a matrix of None for vacuum"
             )
     return np.asarray(np.asarray(phase, np.float64) / per_m)
 

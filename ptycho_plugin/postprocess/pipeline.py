@@ -101,6 +101,9 @@ class RegionMaps:
         for name, values in (("photons", self.photons), ("pixel", self.pixel), ("energy_eV", self.energy_eV)):
             if not (np.isfinite(values).all() and np.greater(values, 0).all()):
                 raise InputError(f"{name} of {np.array(values).tolist()} cannot be: give what is above zero")
+        self._check_images()
+
+    def _check_images(self) -> None:
         for number, image in enumerate(self.transmissions):
             if not np.isfinite(image).all():
                 raise InputError(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.postprocess.frc import (
+    FIRST_RING,
     RingCorrelation,
     Threshold,
     fourier_rings,
@@ -25,6 +26,10 @@ WITHIN_SIGMA = (15.87, 84.13)
 SAME_SOURCE = "both maps were made of the same data: their noise correlates, and the figure flatters"
 SAME_RESTORATION = (
     "both maps were restored alike: the prior makes the same edges of them, and the figure flatters"
+)
+NOTHING_IN_COMMON = (
+    "the maps do not tell the same at the lowest frequency that is looked at: there is no resolution, "
+    "and the figure is that frequency's"
 )
 
 
@@ -42,7 +47,7 @@ class Resolution:
     crosses : bool
         Whether the curve falls below the threshold at all. If not, the resolution is one pixel or better.
     warning : str or None
-        Why the figure flatters, where it does.
+        Why the figure flatters, where it does, or means nothing.
     """
 
     half_period: float
@@ -153,6 +158,8 @@ def _resolution(
     level = rings.threshold(threshold)
     half_period = rings.half_period(level, pixel)
     found = [replace(rings, correlation=curve).half_period(level, pixel) for curve in resampled()]
+    if rings.correlation[FIRST_RING] < level[FIRST_RING]:
+        warning = NOTHING_IN_COMMON
     low, high = np.percentile(found, WITHIN_SIGMA)
     sigma = float(high - low) / 2
     return Resolution(half_period, sigma, threshold, rings, half_period > pixel, warning)

@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.postprocess.frc import RingCorrelation
 from ptycho_plugin.postprocess.resolution import (
+    NOTHING_IN_COMMON,
     SAME_SOURCE,
     resolution,
     resolution_of_repeats,
@@ -81,6 +82,13 @@ def test_the_same_noise_flatters_and_is_warned_of():
     assert honest.crosses
     assert honest.warning is None
     assert shared_noise("", "") is None
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_noise_alone_has_no_resolution_and_is_warned_of(number):
+    noise = np.random.default_rng(0).normal(size=(number, 100, 100))
+    assert resolution_of_repeats(noise, PIXEL).warning == NOTHING_IN_COMMON
+    assert resolution_of_repeats(repeats(number, 0), PIXEL).warning is None
 
 
 def test_one_map_has_no_resolution():
