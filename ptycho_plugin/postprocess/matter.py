@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.constants import physical_constants
 
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.geometry import PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M
 from ptycho_plugin.materials import Material
 
@@ -53,7 +54,7 @@ def excess_thickness(
     Raises
     ------
     InputError
-        If a chemical formula is unknown.
+        If a chemical formula is unknown, or the material cannot be told from its matrix.
 
     Notes
     -----
@@ -64,6 +65,10 @@ def excess_thickness(
     per_m = material.log_transmission_per_m(energy_eV).imag
     if matrix is not None:
         per_m -= matrix.log_transmission_per_m(energy_eV).imag
+        if per_m == 0:
+            raise InputError(
+                f"{material.name} in {matrix.name} turns no phase: name both, or a matrix of None for vacuum"
+            )
     return np.asarray(np.asarray(phase, np.float64) / per_m)
 
 

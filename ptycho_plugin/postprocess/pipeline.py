@@ -32,6 +32,8 @@ from ptycho_plugin.postprocess.restoration_options import RestorationOptions
 from ptycho_plugin.provenance import provenance
 
 PACKAGES = ("numpy", "scipy", "scikit-image")
+LEAST_SIDE_PX = 2 * MARGIN_PX + 8
+"""Of a map: within the border that a shift may spoil, a smaller one holds hardly a ring."""
 
 Image = NDArray[np.float64]
 
@@ -68,7 +70,8 @@ class RegionMaps:
     Raises
     ------
     InputError
-        If there are fewer than two maps, they are not square, or one is constant or not finite.
+        If there are fewer than two maps, they are not square or too small, one is constant, not finite or no
+        transmission, or photons, pixel or energy are not above zero.
     """
 
     transmissions: NDArray[np.complexfloating]
@@ -86,6 +89,21 @@ class RegionMaps:
                 f"{len(self.photons)} numbers of photons and {len(self.sources)} sources do not fit "
                 f"{shape[0]} repeats: give one of each for each"
             )
+        if shape[1] < LEAST_SIDE_PX:
+            raise InputError(
+                f"maps of {shape[1]} px leave nothing within a border of {MARGIN_PX} px: scan a larger area, "
+                f"for {LEAST_SIDE_PX} px or more"
+            )
+        if not np.iscomplexobj(self.transmissions):
+            raise InputError(
+                f"maps of {self.transmissions.dtype} are no transmissions: of phases, give exp(1j * phase)"
+            )
+        for name, values in (("photons", self.photons), ("pixel", self.pixel), ("energy_eV", self.energy_eV)):
+            if not (np.isfinite(values).all() and np.greater(values, 0).all()):
+                raise InputError(f"{name} of {np.array(values).tolist()} cannot be: give what is above zero")
+        self._check_images()
+
+    def _check_images(self) -> None:
         for number, image in enumerate(self.transmissions):
             if not np.isfinite(image).all():
                 raise InputError(
@@ -186,8 +204,9 @@ def postprocess(
     Raises
     ------
     InputError
-        If a map cannot be used.
+        If a map or the ground cannot be used.
     """
+    _check_ground(ground, maps.transmissions.shape[1:])
     registered, drift_px = register(maps)
     phases = relative_phases(registered, maps.photons)
     first, second = halves(phases, maps.photons)
@@ -257,6 +276,14 @@ def restoration(
     strength = sqrt(2) * restored.lambda1
     a, b = (restore(half, options.restoration, strength=strength).phase for half in (first, second))
     return restored, resolution(a, b, pixel, options.threshold, warning=SAME_RESTORATION)
+
+
+def _check_ground(ground: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> None:
+    if ground is not None and (ground.shape != shape or ground.dtype != np.bool_):
+        raise InputError(
+            f"a ground of {ground.dtype}, {ground.shape} px, does not fit maps of {shape} px: "
+            "give a bool for each pixel of the first"
+        )
 
 
 def _warning(maps: RegionMaps) -> str | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.postprocess.frc import (
+    FIRST_RING,
     RingCorrelation,
     Threshold,
     fourier_rings,
@@ -19,10 +20,16 @@ from ptycho_plugin.postprocess.frc import (
 )
 
 RESAMPLES = 200
-"""Enough for a standard deviation to a twentieth."""
+"""Enough for an uncertainty to a twelfth."""
+WITHIN_SIGMA = (15.87, 84.13)
+"""Percentiles that a normal distribution has a standard deviation below and above its middle."""
 SAME_SOURCE = "both maps were made of the same data: their noise correlates, and the figure flatters"
 SAME_RESTORATION = (
     "both maps were restored alike: the prior makes the same edges of them, and the figure flatters"
+)
+NOTHING_IN_COMMON = (
+    "the maps do not tell the same at the lowest frequency that is looked at: there is no resolution, "
+    "and the figure is that frequency's"
 )
 
 
@@ -40,7 +47,7 @@ class Resolution:
     crosses : bool
         Whether the curve falls below the threshold at all. If not, the resolution is one pixel or better.
     warning : str or None
-        Why the figure flatters, where it does.
+        Why the figure flatters, where it does, or means nothing.
     """
 
     half_period: float
@@ -82,7 +89,9 @@ def resolution(
     Notes
     -----
     The uncertainty is a bootstrap over the Fourier pixels of each ring: B. Efron, Annals of Statistics 7, 1
-    (1979). The mask makes neighbouring pixels correlate a little, which it does not know of.
+    (1979). It is half of what the middle 68 % of the resamples span: in one of them a ring of few pixels may
+    fall below the threshold at a tenth of the frequency, which a standard deviation would take for all.
+    The mask makes neighbouring pixels correlate a little, which it does not know of.
     """
     rings = ring_correlation(first, second)
     return _resolution(rings, pixel, threshold, warning, _of_resampled_pixels(first, second, rings, seed))
@@ -149,7 +158,10 @@ def _resolution(
     level = rings.threshold(threshold)
     half_period = rings.half_period(level, pixel)
     found = [replace(rings, correlation=curve).half_period(level, pixel) for curve in resampled()]
-    sigma = float(np.std(found, ddof=1))
+    if rings.correlation[FIRST_RING] < level[FIRST_RING]:
+        warning = NOTHING_IN_COMMON
+    low, high = np.percentile(found, WITHIN_SIGMA)
+    sigma = float(high - low) / 2
     return Resolution(half_period, sigma, threshold, rings, half_period > pixel, warning)
 
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ptycho_plugin.errors import InputError
 from ptycho_plugin.materials import CDS, CDSE, PMMA, PS, Material
 from ptycho_plugin.postprocess.matter import electron_density, excess_thickness, mass_per_area, maximum_shift
 from ptycho_plugin.simulation.octapods import OctapodFilm
@@ -21,6 +22,11 @@ def test_a_thickness_is_found_again(matrix, thickness_nm):
     found = excess_thickness(phase, CDS, matrix, ENERGY_eV)
     assert found * 1e9 == pytest.approx(thickness_nm, rel=1e-4)
     assert mass_per_area(phase, CDS, matrix, ENERGY_eV) == pytest.approx(4826 * found)
+
+
+def test_a_material_that_is_its_own_matrix_has_no_thickness():
+    with pytest.raises(InputError, match="PMMA in PMMA turns no phase"):
+        mass_per_area(np.zeros(3), PMMA, PMMA, ENERGY_eV)
 
 
 def test_the_published_numbers():

@@ -137,11 +137,35 @@ def test_it_says_what_made_it(result):
         ({"transmissions": np.ones((1, 90, 90), complex)}, r"maps of shape \(1, 90, 90\) are no repeats"),
         ({"transmissions": np.ones((5, 90, 80), complex)}, r"give \(repeat, side, side\), two or more"),
         ({"sources": ("a", "b")}, "5 numbers of photons and 2 sources do not fit 5 repeats"),
+        ({"transmissions": np.ones((5, 47, 47), complex)}, "maps of 47 px leave nothing .* 48 px or more"),
+        ({"transmissions": np.zeros((5, 90, 90))}, r"float64 are no transmissions: .* exp\(1j"),
+        ({"photons": np.array([1.0, 1.0, 0.0, 1.0, 1.0])}, r"photons of \[1.0, 1.0, 0.0, .* cannot be"),
+        ({"photons": np.array([1.0, 1.0, np.nan, 1.0, 1.0])}, "photons of .* give what is above zero"),
+        ({"pixel": 0.0}, "pixel of 0.0 cannot be"),
+        ({"energy_eV": np.nan}, "energy_eV of nan cannot be"),
     ],
 )
 def test_what_are_no_repeats_is_refused(region_maps, change, said):
     with pytest.raises(InputError, match=said):
         replace(region_maps, **change)
+
+
+@pytest.mark.parametrize(
+    ("ground", "said"),
+    [
+        (np.ones((60, 60), bool), r"a ground of bool, \(60, 60\) px, does not fit maps of \(240, 240\) px"),
+        (np.ones((240, 240), np.uint8), "a ground of uint8, .* give a bool for each pixel"),
+    ],
+)
+def test_a_ground_of_other_pixels_is_refused(region_maps, ground, said):
+    with pytest.raises(InputError, match=said):
+        postprocess(region_maps, PLAIN, ground)
+
+
+def test_the_smallest_maps_give_figures(region_maps):
+    few = replace(region_maps, transmissions=region_maps.transmissions[:, 96:144, 96:144])
+    found = postprocess(few, PLAIN)
+    assert np.isfinite([found.single.half_period, found.averaged.half_period, found.maximum.value]).all()
 
 
 def test_mass_without_a_material_is_refused(result):

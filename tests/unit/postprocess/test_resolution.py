@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.postprocess.frc import RingCorrelation
 from ptycho_plugin.postprocess.resolution import (
+    NOTHING_IN_COMMON,
     SAME_SOURCE,
     resolution,
     resolution_of_repeats,
@@ -39,17 +40,19 @@ def test_another_threshold_is_refused():
 
 
 def test_the_uncertainty_of_a_pair_is_its_scatter():
-    found = [resolution(*repeats(2, seed), PIXEL) for seed in range(20)]
+    """Also where a resample falls below the threshold in one of the first rings: of seeds 40, 54, 74, 78."""
+    found = [resolution(*repeats(2, seed), PIXEL) for seed in range(40, 80)]
     scatter = np.std([one.half_period for one in found], ddof=1)
-    assert np.mean([one.sigma for one in found]) == pytest.approx(scatter, rel=0.8)
+    told = [one.sigma for one in found]
+    assert 0.9 * scatter < np.mean(told) < 1.6 * scatter
+    assert max(told) < 4 * scatter
 
 
 def test_the_uncertainty_of_five_repeats_covers_their_scatter():
-    """Repeats that are drawn twice leave fewer pairs: it is told too large rather than too small."""
-    found = [resolution_of_repeats(repeats(5, seed), PIXEL) for seed in range(12)]
+    found = [resolution_of_repeats(repeats(5, seed), PIXEL) for seed in range(40)]
     scatter = np.std([one.half_period for one in found], ddof=1)
     told = np.mean([one.sigma for one in found])
-    assert 0.9 * scatter < told < 5 * scatter
+    assert 0.8 * scatter < told < 1.5 * scatter
 
 
 def test_two_repeats_are_a_pair():
@@ -79,6 +82,13 @@ def test_the_same_noise_flatters_and_is_warned_of():
     assert honest.crosses
     assert honest.warning is None
     assert shared_noise("", "") is None
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_noise_alone_has_no_resolution_and_is_warned_of(number):
+    noise = np.random.default_rng(0).normal(size=(number, 100, 100))
+    assert resolution_of_repeats(noise, PIXEL).warning == NOTHING_IN_COMMON
+    assert resolution_of_repeats(repeats(number, 0), PIXEL).warning is None
 
 
 def test_one_map_has_no_resolution():
