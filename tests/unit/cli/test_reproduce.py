@@ -38,7 +38,8 @@ def asked(monkeypatch):
         calls.append((options, folder))
         places = np.array([[-2.0, -2.0], [2.0, 2.0]])
         repeats = tuple(
-            RepeatMap(TRANSMISSION, places, places, (0.0, 0.0), 0.02, code) for code in ("one", "other")
+            RepeatMap(TRANSMISSION, places, places, (0.0, 0.0), np.ones(9), 5, 0.02, code)
+            for code in ("one", "other")
         )
         report(1, 2, "OCT-1-A-1")
         region = next(scans_of(options)).region

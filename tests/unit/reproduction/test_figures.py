@@ -30,7 +30,16 @@ def repeat(truth: np.ndarray, drift_px: tuple[float, float], seed: int) -> Repea
     offsets = CONDITIONS.trajectory.offsets_um() * 1e-6
     corners = offsets / PIXEL + SIDE // 2 - FRAME // 2
     row, column = (PIXEL * np.array(drift_px)).tolist()
-    return RepeatMap(moved.astype(np.complex64), offsets, corners, (row, column), 0.02, "code")
+    return RepeatMap(
+        transmission=moved.astype(np.complex64),
+        positions=offsets,
+        positions_px=corners,
+        drift=(row, column),
+        errors=np.geomspace(1.0, 0.02, 30),
+        likelihood_from=20,
+        residual=0.02,
+        code_sha256="code",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -90,4 +99,5 @@ def test_several_regions_of_a_sample_are_averaged(region, measured):
 def test_a_region_has_a_section_of_the_report(region):
     page = report_html([section(region)], "Reproduced")
     assert "PMMA-350-1-A" in page
-    assert page.count("<img") == 4
+    assert page.count("<img") == 5
+    assert "Errors of the reconstructions" in page
