@@ -66,6 +66,7 @@ def facts_of(result: RegionResult) -> dict[str, Any]:
         "object_pixel": result.maps.pixel,
         "energy_eV": result.maps.energy_eV,
         "ground_is_seen": result.flat.ground_is_seen,
+        "lost_repeats": result.lost,
         "resolution": {name: _told(one) for name, one in resolutions if one is not None},
         "maximum_shift": {
             "rad": result.maximum.value,

@@ -16,6 +16,8 @@ from ptycho_plugin.postprocess.repeats import HighAngleSignal, RepeatSeries
 
 TILES = 6
 """Along a side: the spread of parts of the map over which the contrast's uncertainty is found."""
+LEAST_DISTINCT = 4.5
+"""Standard deviations: two maps that have nothing in common do not find each other more clearly."""
 START = (0.0, 0.1, 0.1)
 """Of the fit, where covariances are near one and doses at most one."""
 
@@ -119,7 +121,7 @@ def contrast_loss(series: RepeatSeries) -> ContrastLoss:
         raise InputError(f"{len(series)} repeat tells nothing of a loss: take two or more")
     tiles = _tile_covariances(series.phases)
     covariance = tiles.mean(axis=0)
-    if not covariance[0, 1] > 0:
+    if series.distinctness(1) < LEAST_DISTINCT or not covariance[0, 1] > 0:
         raise InputError("the first two repeats do not correlate: they are not maps of one region")
     end, scale = series.repeats[-1].dose_after, float(covariance[0, 1])
     model = _CovarianceModel.of(series, end)

@@ -21,6 +21,8 @@ BRACKET = 2.0
 MOST_BRACKETS = 20
 PRECISION = 0.1
 """Of a strength that is found, relative: errors of maps change by a hundredth."""
+ENOUGH_PX = 256
+"""Side of the middle of a map that tells how well halves predict each other: 65,000 pixels are enough."""
 SPLIT_HALF_RANGE = (0.02, 5.0)
 """Strengths that are looked at, over the noise's standard deviation."""
 
@@ -85,7 +87,8 @@ def by_split_half(first: Image, second: Image, options: RestorationOptions) -> f
 
     Cross-validation: no standard deviation and no spectrum of the noise is assumed, only that the halves'
     noises are independent. What both share, an artefact of the scan for one, is taken for the sample.
-    Prediction is judged behind the blur, where errors at high frequencies hardly show.
+    Prediction is judged behind the blur, where errors at high frequencies hardly show, and in the middle of
+    the maps: `ENOUGH_PX`.
 
     Parameters
     ----------
@@ -109,6 +112,7 @@ def by_split_half(first: Image, second: Image, options: RestorationOptions) -> f
             f"halves of {first.shape} and {second.shape} px cannot predict each other: "
             "crop both to one region"
         )
+    first, second = _middle(first), _middle(second)
     noise_sigma = float(np.std(first - second)) / sqrt(2)
     if not noise_sigma > 0:
         raise InputError("the halves are equal: give averages of different repeats")
@@ -129,3 +133,10 @@ def by_split_half(first: Image, second: Image, options: RestorationOptions) -> f
             options={"xatol": PRECISION},
         )
     return exp(best.x) / sqrt(2)
+
+
+def _middle(image: Image) -> Image:
+    """Return as much of an image's middle as is needed."""
+    edges = (max(0, side - ENOUGH_PX) // 2 for side in image.shape)
+    rows, columns = (slice(edge, side - edge) for edge, side in zip(edges, image.shape, strict=True))
+    return image[rows, columns]

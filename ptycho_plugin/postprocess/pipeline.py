@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from math import sqrt
 from typing import Any
@@ -18,7 +20,7 @@ from ptycho_plugin.postprocess.averaging import Average, average, halves
 from ptycho_plugin.postprocess.flattening import Flattened, flattened, unwrapped
 from ptycho_plugin.postprocess.frc import Threshold
 from ptycho_plugin.postprocess.matter import MaximumShift, electron_density, mass_per_area, maximum_shift
-from ptycho_plugin.postprocess.registration import MARGIN_PX, align, inner
+from ptycho_plugin.postprocess.registration import DISTINCT, MARGIN_PX, align_repeats, distinctness, inner
 from ptycho_plugin.postprocess.resolution import (
     SAME_RESTORATION,
     SAME_SOURCE,
@@ -123,6 +125,8 @@ class RegionResult:
         Registered, in rad, zero on the ground, negative where there is matter.
     drift_px : ndarray, (repeat, 2), float64
         By which each repeat lies away from the first, (row, column).
+    distinctness : ndarray, (repeat,), float64
+        Of each from noise, beside all others: see `ptycho_plugin.postprocess.registration.distinctness`.
     average : Average
         Of the phases.
     flat : Flattened
@@ -144,6 +148,7 @@ class RegionResult:
 
     phases: Image
     drift_px: Image
+    distinctness: NDArray[np.float64]
     average: Average
     flat: Flattened
     single: Resolution
@@ -153,6 +158,11 @@ class RegionResult:
     maximum: MaximumShift
     maps: RegionMaps
     options: PostprocessingOptions
+
+    @property
+    def lost(self) -> list[int]:
+        """Which repeats, counted from 0, do not show what the others do beyond doubt."""
+        return np.flatnonzero(self.distinctness < DISTINCT).tolist()
 
     @property
     def drift(self) -> Image:
@@ -207,7 +217,7 @@ def postprocess(
         If a map or the ground cannot be used.
     """
     _check_ground(ground, maps.transmissions.shape[1:])
-    registered, drift_px = register(maps)
+    registered, drift_px, distinct = register(maps)
     phases = relative_phases(registered, maps.photons)
     first, second = halves(phases, maps.photons)
     mean = average(phases, maps.photons)
@@ -219,6 +229,7 @@ def postprocess(
     return RegionResult(
         phases=phases,
         drift_px=drift_px,
+        distinctness=distinct,
         average=mean,
         flat=flat,
         single=resolution_of_repeats(phases, maps.pixel, options.threshold, warning=warning),
@@ -231,26 +242,17 @@ def postprocess(
     )
 
 
-def register(maps: RegionMaps) -> tuple[NDArray[np.complex128], Image]:
-    """Return the maps brought onto the first, (repeat, row, column), without their border, and their drift.
+def register(maps: RegionMaps) -> tuple[NDArray[np.complex128], Image, Image]:
+    """Return the maps brought onto the first, (repeat, row, column), without their border.
 
-    The drift, (repeat, 2) in pixels, is the way from the first to each.
-
-    Raises
-    ------
-    InputError
-        If a repeat would be moved by more than the border that is cut off.
+    Beside them, the drift, (repeat, 2) in pixels, is the way from the first to each; the distinctness,
+    (repeat,), tells whether each shows what the others do.
     """
-    alignments = [align(image, maps.transmissions[0]) for image in maps.transmissions]
-    for number, alignment in enumerate(alignments):
-        if np.abs(alignment.shift_px).max() > MARGIN_PX:
-            raise InputError(
-                f"repeat {number} matches the first only if moved by ({alignment.shift_px[0]:.1f}, "
-                f"{alignment.shift_px[1]:.1f}) px, and {MARGIN_PX} are allowed: cut one window from all, "
-                "or leave it out if it shows nothing of the first"
-            )
-    registered = np.stack([inner(alignment.image) for alignment in alignments])
-    return registered, -np.stack([alignment.shift_px for alignment in alignments])
+    alignments = align_repeats(maps.transmissions)
+    total = np.sum([one.image for one in alignments], axis=0)
+    drift_px = -np.stack([one.shift_px for one in alignments])
+    distinct = np.array([distinctness(one.image, total - one.image) for one in alignments])
+    return np.stack([inner(one.image) for one in alignments]), drift_px, distinct
 
 
 def relative_phases(registered: NDArray[np.complexfloating], weights: NDArray[np.float64]) -> Image:
@@ -274,7 +276,13 @@ def restoration(
     noise_sigma = float(np.sqrt(np.mean(mean.standard_error**2)))
     restored = restore(mean.mean, options.restoration, noise_sigma=noise_sigma, halves=(first, second))
     strength = sqrt(2) * restored.lambda1
-    a, b = (restore(half, options.restoration, strength=strength).phase for half in (first, second))
+    with ThreadPoolExecutor(2) as pool:
+        a, b = (
+            half.phase
+            for half in pool.map(
+                partial(restore, options=options.restoration, strength=strength), (first, second)
+            )
+        )
     return restored, resolution(a, b, pixel, options.threshold, warning=SAME_RESTORATION)
 
 

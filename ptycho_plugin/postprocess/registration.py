@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,13 @@ LEAST_POWER = 1e-5
 """Of the strongest ring, below which a ring may hold nothing but what leaks through the mask."""
 MARGIN_PX = 20
 """Border that a shift may fill from the opposite edge, and that is therefore not looked at."""
+ROUNDS = 2
+"""In which repeats are registered onto each other."""
+THREADS = 2
+DISTINCT = 8.0
+"""Standard deviations by which a map must stand out: five maps of noise alone reach 7."""
+NEAR_PX = 3
+"""Pixels about the highest place of the plain correlation within which the weighted one is looked at."""
 
 
 def inner(image: NDArray[Any]) -> NDArray[Any]:
@@ -65,19 +75,37 @@ def find_shift(
     Guizar-Sicairos, Thurman and Fienup, Optics Letters 33, 156 (2008), under the mask of the ring
     correlation. It is the peak of the cross-correlation in which every ring of spatial frequencies has the
     weight of maximum likelihood, by the rings' own coherence: Hannan and Thomson, Biometrika 60, 155
-    (1973). Without it a reconstruction's noise, which is strongest at low frequencies, would win.
+    (1973). Without it a reconstruction's noise, which is strongest at low frequencies, would win. Shifts
+    beyond `MARGIN_PX` cannot be used, and are not looked at: among fewer places noise is less often higher.
     """
-    from skimage.registration import phase_cross_correlation
-
     fixed, free = windowed_transform(reference), windowed_transform(moving)
+    cross = fixed * free.conj()
+    reach = min(MARGIN_PX, (min(cross.shape) - 1) // 2)  # beyond half a side it comes round
+    start = _peak(cross, np.zeros(2), np.arange(-reach, reach + 1))
+    weighted = cross * _likelihood_weights(fixed, fourier_shift(free, start))
+    whole = _peak(weighted, start, np.arange(-NEAR_PX, NEAR_PX + 1))
+    return _peak(weighted, whole, np.arange(-upsampling, upsampling + 1) / upsampling)
 
-    def peak(weights: NDArray[np.float64] | float, upsampling: int) -> NDArray[np.float64]:
-        shift, _, _ = phase_cross_correlation(
-            fixed * weights, free, upsample_factor=upsampling, normalization=None, space="fourier"
-        )
-        return np.asarray(shift, np.float64)
 
-    return peak(_likelihood_weights(fixed, fourier_shift(free, peak(1.0, 1))), upsampling)
+def _peak(
+    cross_spectrum: NDArray[np.complexfloating], start: NDArray[np.float64], steps: NDArray[np.number]
+) -> NDArray[np.float64]:
+    """Return where a cross-correlation is highest, (row, column) in px, among these steps from a start."""
+    places = [first + steps for first in start]
+    correlation = _correlation(cross_spectrum, places)
+    row, column = np.unravel_index(np.argmax(correlation), correlation.shape)
+    return np.array([places[0][row], places[1][column]])
+
+
+def _correlation(
+    cross_spectrum: NDArray[np.complexfloating], places: Sequence[NDArray[np.number]]
+) -> NDArray[np.float64]:
+    """Return a cross-correlation at these rows and columns alone."""
+    row_waves, column_waves = (
+        np.exp(2j * np.pi * np.outer(along, np.fft.fftfreq(side)))
+        for along, side in zip(places, cross_spectrum.shape, strict=True)
+    )
+    return np.asarray((row_waves @ cross_spectrum @ column_waves.T).real)
 
 
 def _likelihood_weights(
@@ -189,6 +217,79 @@ def align(
         moved = without_relative_ramp(shifted(level, shift), flat)
     moved *= levelling.conj()
     return Alignment(moved, shift)
+
+
+def align_repeats(repeats: NDArray[np.complexfloating]) -> list[Alignment]:
+    """Bring repeats onto the first, by what all of them show.
+
+    Each is registered onto the first, and then, `ROUNDS` times, onto the sum of all others: of a sample that
+    drowns in the noise of one map, many show where it is.
+
+    Parameters
+    ----------
+    repeats : ndarray, (repeat, row, column), complex
+        Two or more.
+
+    Returns
+    -------
+    list of Alignment
+        Of each, with the shift onto the first.
+
+    Raises
+    ------
+    InputError
+        As of `without_relative_ramp`.
+    """
+    first = repeats[0]
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(lambda image: align(image, first), repeats))
+        for _ in range(ROUNDS):
+            total = np.sum([one.image for one in found], axis=0)
+            others = [total - one.image for one in found]
+            shifts = [one.shift_px for one in pool.map(partial(align, passes=2), repeats, others)]
+            onto_first = [shift - shifts[0] for shift in shifts]
+            found = list(pool.map(lambda image, shift: _moved(image, first, shift), repeats, onto_first))
+    return found
+
+
+def distinctness(image: NDArray[np.complexfloating], others: NDArray[np.complexfloating]) -> float:
+    """Return how far the correlation of a map with others stands out where they lie on one another.
+
+    Parameters
+    ----------
+    image, others : ndarray, (row, column), complex
+        Registered.
+
+    Returns
+    -------
+    float
+        Its value there above its mean over the places that a search looks at, in standard deviations of
+        those: of the plain correlation, or of the one in which all rings of spatial frequencies have the same
+        power, whichever is more. The first tells sparse samples from noise, the second smooth ones, of
+        which the plain correlation is wide; a sample of one smooth feature alone is not told from noise.
+    """
+    fixed, free = (windowed_transform(_features(one * _levelling(one))) for one in (others, image))
+    cross, ring = fixed * free.conj(), fourier_rings(fixed.shape)
+    power = np.bincount(ring.ravel(), np.abs(cross).ravel()) / np.bincount(ring.ravel())
+    white = cross / np.maximum(power, LEAST_POWER * power.max())[ring]
+    steps = np.arange(-MARGIN_PX, MARGIN_PX + 1)
+    apart = np.hypot(*np.meshgrid(steps, steps, indexing="ij")) > NEAR_PX
+    found = []
+    for spectrum in (cross, white):
+        correlation = _correlation(spectrum, (steps, steps))
+        noise = correlation[apart]
+        found.append(float((correlation[MARGIN_PX, MARGIN_PX] - noise.mean()) / noise.std()))
+    return max(found)
+
+
+def _moved(
+    image: NDArray[np.complexfloating], reference: NDArray[np.complexfloating], shift: NDArray[np.float64]
+) -> Alignment:
+    """Return a map that is moved by a known shift, with the reference's phase and ramp."""
+    levelling = _levelling(reference)
+    flat = reference * levelling
+    moved = without_relative_ramp(shifted(without_relative_ramp(image, flat), shift), flat)
+    return Alignment(moved * levelling.conj(), shift)
 
 
 def _features(image: NDArray[np.complexfloating]) -> NDArray[np.float64]:

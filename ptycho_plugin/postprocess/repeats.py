@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.postprocess.registration import align, inner, without_plane
+from ptycho_plugin.postprocess.registration import align, distinctness, inner, without_plane
 
 DARK = 1e-3
 """Of the beam's brightest detector pixel: what is dimmer lies beyond the beam."""
@@ -99,6 +99,13 @@ class RepeatSeries:
     def registered(self) -> NDArray[np.complex128]:
         """Transmissions (repeat, row, column), registered, without the border that shifts may spoil."""
         return inner(np.stack(self._registered))
+
+    def distinctness(self, index: int) -> float:
+        """Return how far a repeat stands out of noise beside the first.
+
+        See `ptycho_plugin.postprocess.registration.distinctness`.
+        """
+        return distinctness(self._registered[index], self._registered[0])
 
     @property
     def phases(self) -> NDArray[np.float64]:

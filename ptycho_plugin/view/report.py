@@ -46,6 +46,10 @@ SHARED_ERROR = (
     "off as its standard error."
 )
 """Decision 23 has the figures."""
+LOST = (
+    "Repeat {} shows nothing beyond doubt of what the others show: where it lies is a guess, and the figures "
+    "suffer from it; leave it out if it shows another place."
+)
 WIDE = ("maps", "repeats", "errors")
 """Pictures that take the page's whole width."""
 
@@ -102,6 +106,7 @@ class RegionSection:
     def warnings(self) -> list[str]:
         """What to bear in mind of the figures."""
         told = [SHARED_ERROR] if self.facts["ground_is_seen"] else [SHARED_ERROR, NO_GROUND]
+        told += [LOST.format(self.facts["repeats"][index]) for index in self.facts.get("lost_repeats", ())]
         resolutions = self.facts["resolution"].items()
         return told + [f"{LABELS[name]}: {one['warning']}." for name, one in resolutions if one["warning"]]
 

@@ -8,8 +8,9 @@ import pytest
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.materials import CDS, PMMA
+from ptycho_plugin.postprocess.account import facts_of
 from ptycho_plugin.postprocess.pipeline import PostprocessingOptions, postprocess
-from ptycho_plugin.postprocess.registration import MARGIN_PX
+from ptycho_plugin.postprocess.registration import DISTINCT, MARGIN_PX
 from ptycho_plugin.postprocess.resolution import SAME_RESTORATION, SAME_SOURCE
 from ptycho_plugin.postprocess.restoration_options import RestorationOptions
 
@@ -109,11 +110,17 @@ def test_a_map_that_is_given_twice_is_warned_of_without_its_source(region_maps):
     assert postprocess(unnamed, PLAIN).single.warning == SAME_SOURCE
 
 
-def test_repeats_that_show_nothing_in_common_are_refused(region_maps):
-    noise = np.random.default_rng(0).normal(size=(2, 150, 150))
-    unlike = replace(region_maps, transmissions=np.exp(0.01j * noise), photons=np.ones(2), sources=("a", "b"))
-    with pytest.raises(InputError, match=r"repeat 1 matches the first only if moved by .* 20 are allowed"):
-        postprocess(unlike, PLAIN)
+def test_a_repeat_that_shows_nothing_of_the_others_is_told(region_maps):
+    images = region_maps.transmissions.copy()
+    images[2] = np.roll(images[2], 110, axis=0)
+    found = postprocess(replace(region_maps, transmissions=images), PLAIN)
+    assert found.lost == [2]
+    assert facts_of(found)["lost_repeats"] == [2]
+
+
+def test_repeats_that_show_the_same_are_not_lost(result):
+    assert result.lost == []
+    assert result.distinctness.min() > 2 * DISTINCT
 
 
 @pytest.mark.parametrize(("value", "said"), [(np.nan, "repeat 2 holds values that are not"), (1, "constant")])

@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.postprocess.registration import align, find_shift, shifted, without_relative_ramp
+from ptycho_plugin.postprocess.registration import (
+    DISTINCT,
+    align,
+    align_repeats,
+    distinctness,
+    find_shift,
+    shifted,
+    without_relative_ramp,
+)
+from ptycho_plugin.simulation.octapods import OctapodFilm
 
 
 def _object(side: int = 128) -> np.ndarray:
@@ -66,6 +75,52 @@ def test_repeats_are_registered_to_a_twentieth_of_a_pixel(noisy, sigma, seed):
 def test_maps_with_nothing_in_common_are_left_finite():
     first, second = (np.exp(0.1j * np.random.default_rng(seed).normal(size=(80, 80))) for seed in range(2))
     assert np.isfinite(align(second, first).image).all()
+
+
+def sparse_repeats(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Octapods that one map hardly tells from its noise, and the shifts of the repeats."""
+    rng = np.random.default_rng(3)
+    film = OctapodFilm(
+        density_per_um2=60.0,
+        octapods_per_chain=1,
+        chains_per_cluster=12,
+        cluster_nm=150.0,
+        matrix=None,
+        seed=4,
+    )
+    true = film.transmission((260, 260), 13.54e-9, 6199.2)
+    shifts = np.vstack([np.zeros(2), rng.uniform(-4, 4, (number - 1, 2))])
+    noise = gaussian_filter(rng.normal(size=(number, 260, 260)), (0, 0.6, 0.6))
+    noise *= 0.021 / noise.std()
+    return np.stack([shifted(true, shift) for shift in shifts]) * np.exp(1j * noise), shifts
+
+
+def test_many_repeats_find_each_other_where_two_cannot():
+    repeats, shifts = sparse_repeats(6)
+    errors = [
+        align(repeat, repeats[0]).shift_px + shift for repeat, shift in zip(repeats, shifts, strict=True)
+    ]
+    assert np.abs(errors).max() > 3, "else pairs would do"
+    found = align_repeats(repeats)
+    np.testing.assert_allclose([one.shift_px for one in found], -shifts, atol=1.5)
+
+
+def test_align_repeats_gives_the_first_s_frame(noisy):
+    repeats = np.stack([noisy(0), noisy(1, (2.3, -1.2)), noisy(2, (-0.4, 3.1))])
+    first, *others = align_repeats(repeats)
+    np.testing.assert_allclose(first.shift_px, 0, atol=1e-12)
+    np.testing.assert_allclose([one.shift_px for one in others], [[-2.3, 1.2], [0.4, -3.1]], atol=0.05)
+    inner = np.s_[25:-25, 25:-25]
+    for one in others:
+        assert np.angle(one.image * repeats[0].conj())[inner].std() < 2 * 0.013
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+def test_noise_is_not_distinct(number):
+    noise = np.random.default_rng(number).normal(size=(number, 200, 200))
+    found = align_repeats(np.exp(0.01j * noise))
+    total = np.sum([one.image for one in found], axis=0)
+    assert max(distinctness(one.image, total - one.image) for one in found) < DISTINCT
 
 
 @pytest.mark.parametrize("slope", [0.5, -0.4])
