@@ -77,16 +77,14 @@ class PtychoRegion(Container):
     @property
     def report(self) -> str:
         """The region's report, a page of HTML: maps, resolutions, dose, errors, provenance."""
-        return page_of(self._node("report"))
+        return page_of(self._node("report", "publish_region_report"))
 
     def _array(self, key: str) -> NDArray[Any]:
-        array: NDArray[Any] = self._node(key).read()
+        array: NDArray[Any] = self._node(key, "postprocess_region with options that make it").read()
         return array
 
-    def _node(self, key: str) -> Any:
+    def _node(self, key: str, maker: str) -> Any:
         try:
             return self[key]
         except KeyError:
-            raise PublishingError(
-                f"{self!r} has no '{key}': run postprocess_region with options that make it"
-            ) from None
+            raise PublishingError(f"{self!r} has no '{key}': run {maker}") from None

@@ -18,7 +18,12 @@ from ptycho_plugin.publishing.connection import split_key
 from ptycho_plugin.publishing.region_client import PtychoRegion
 from ptycho_plugin.publishing.regions import RegionOfRun, postprocess_region, region_key
 from ptycho_plugin.publishing.report_client import PtychoReports, Subject
-from ptycho_plugin.publishing.reports import publish_report, sections_of_sample, sections_of_series
+from ptycho_plugin.publishing.reports import (
+    publish_region_report,
+    publish_report,
+    sections_of_sample,
+    sections_of_series,
+)
 from ptycho_plugin.publishing.series import SeriesWriter
 from ptycho_plugin.trajectory import ConcentricRings
 
@@ -102,6 +107,11 @@ def test_it_can_be_made_again_with_other_options(tiled: Any, sample: str) -> Non
     assert told.metadata["provenance"]["options"]["material"]["name"] == "CdS"
     with pytest.raises(PublishingError, match="has no 'restored'"):
         _ = told.restored
+    with pytest.raises(PublishingError, match="has no 'report': run publish_region_report"):
+        _ = told.report
+    publish_region_report(tiled, f"regions/{region_key(sample, AREA, REGION)}/3")
+    told = tiled["regions", region_key(sample, AREA, REGION), "3"]
+    assert told.report.count("<img") == 5
 
 
 @pytest.fixture
