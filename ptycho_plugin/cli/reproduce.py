@@ -75,7 +75,9 @@ def run_reproduction(
     shown = [judged(options.conditions, measured) for measured in regions]
     found = figures(options.conditions, shown)
     write_report(
-        [section(one) for one in shown], "The published experiment, reproduced", output / "report.html"
+        [section(options.conditions, one) for one in shown],
+        "The published experiment, reproduced",
+        output / "report.html",
     )
     print_table(found)
     print(json.dumps(found))

@@ -23,7 +23,7 @@ from ptycho_plugin.postprocess.repeats import fitting_window
 from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
 from ptycho_plugin.publishing.regions import CONTAINER as REGIONS
 from ptycho_plugin.publishing.regions import RegionOfRun, postprocess_region, region_key
-from ptycho_plugin.publishing.reports import publish_report
+from ptycho_plugin.publishing.reports import publish_region_report
 from ptycho_plugin.publishing.results import ResultWriter
 from ptycho_plugin.reconstruction.driver import Reconstruction
 from ptycho_plugin.reconstruction.result import Progress, Result
@@ -159,7 +159,7 @@ class Session:
                 return
             path = f"{REGIONS}/{region_key(region.sample, region.area, region.region)}/{len(told.phases)}"
             self._report(outcome={"region_path": path, "region_s": time.monotonic() - began})
-            publish_report(self._client, path)
+            publish_region_report(self._client, path)
         except PtychoError as error:
             self._report(warning=f"the repeats of the region could not be post-processed: {error}")
 

@@ -37,33 +37,8 @@ class RingCorrelation:
     pixels: NDArray[np.int64]
 
     def threshold(self, name: Threshold) -> NDArray[np.float64]:
-        """Return a threshold (ring,) for two maps of independent noise.
-
-        Parameters
-        ----------
-        name : {"half_bit", "one_bit", "one_seventh"}
-            So much information in each Fourier pixel of the two maps' average, or a correlation of 1/7:
-            their average then correlates by a half with the truth.
-
-        Raises
-        ------
-        InputError
-            For another one.
-
-        Notes
-        -----
-        (s + 2 sqrt(s / n) + 1 / sqrt(n)) / (s + 1 + 2 sqrt(s / n)) for n pixels in a ring and a signal to
-        noise of s in one map, (2^bits - 1) / 2: van Heel and Schatz, Journal of Structural Biology 151,
-        250 (2005), equation 17 for half a bit. 1/7: Rosenthal and Henderson, Journal of Molecular Biology
-        333, 721 (2003).
-        """
-        if name == "one_seventh":
-            return np.full(self.pixels.shape, 1 / 7)
-        if name not in BITS:
-            raise InputError(f"threshold '{name}' is not known: give one of {', '.join(get_args(Threshold))}")
-        signal, root = (2 ** BITS[name] - 1) / 2, np.sqrt(self.pixels)
-        both = 2 * np.sqrt(signal) / root
-        return np.asarray((signal + both + 1 / root) / (signal + 1 + both))
+        """Return a threshold (ring,) for two maps of independent noise: `threshold`."""
+        return threshold(name, self.pixels)
 
     def threshold_to_truth(self, name: Threshold) -> NDArray[np.float64]:
         """Return a threshold (ring,) for one map and the truth, which has no noise.
@@ -135,7 +110,44 @@ def ring_correlation(first: NDArray[np.inexact], second: NDArray[np.inexact]) ->
         raise InputError("a map is constant or holds a value that is not finite: it has no resolution")
     cross = total((a * b.conj()).real)
     correlation = np.divide(cross, np.sqrt(power), out=np.zeros(rings), where=power > 0)
-    return RingCorrelation(np.arange(rings) / side, correlation, np.bincount(ring, minlength=rings)[:rings])
+    return RingCorrelation(np.arange(rings) / side, correlation, pixels_in_rings(side))
+
+
+def threshold(name: Threshold, pixels: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return a threshold (ring,) for two maps of independent noise.
+
+    Parameters
+    ----------
+    name : {"half_bit", "one_bit", "one_seventh"}
+        So much information in each Fourier pixel of the two maps' average, or a correlation of 1/7:
+        their average then correlates by a half with the truth.
+    pixels : ndarray, (ring,), integer
+        Fourier pixels in each ring: `pixels_in_rings`.
+
+    Raises
+    ------
+    InputError
+        For another one.
+
+    Notes
+    -----
+    (s + 2 sqrt(s / n) + 1 / sqrt(n)) / (s + 1 + 2 sqrt(s / n)) for n pixels in a ring and a signal to
+    noise of s in one map, (2^bits - 1) / 2: van Heel and Schatz, Journal of Structural Biology 151,
+    250 (2005), equation 17 for half a bit. 1/7: Rosenthal and Henderson, Journal of Molecular Biology
+    333, 721 (2003).
+    """
+    if name == "one_seventh":
+        return np.full(pixels.shape, 1 / 7)
+    if name not in BITS:
+        raise InputError(f"threshold '{name}' is not known: give one of {', '.join(get_args(Threshold))}")
+    signal, root = (2 ** BITS[name] - 1) / 2, np.sqrt(pixels)
+    both = 2 * np.sqrt(signal) / root
+    return np.asarray((signal + both + 1 / root) / (signal + 1 + both))
+
+
+def pixels_in_rings(side: int) -> NDArray[np.int64]:
+    """Return the Fourier pixels (ring,) in each ring of a square map, up to the Nyquist frequency."""
+    return np.bincount(fourier_rings((side, side)).ravel())[: side // 2 + 1]
 
 
 def windowed_transform(image: NDArray[np.inexact]) -> NDArray[np.complex128]:

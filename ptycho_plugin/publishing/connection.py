@@ -92,20 +92,20 @@ def _tree(address: str, context: Any, path: list[str]) -> Any:
     return client
 
 
-def child(client: Any, *path: str) -> Any:
-    """Return the container at a path below a client, creating what is missing of it."""
+def child(client: Any, *path: str, spec: str | None = None) -> Any:
+    """Return the container at a path below a client, creating what is missing of it, with a spec if given."""
     for key in path:
         if key not in client:
-            _create(client, key)
+            _create(client, key, [] if spec is None else [spec])
         client = client[key]
     return client
 
 
-def _create(client: Any, key: str) -> None:
+def _create(client: Any, key: str, specs: list[str]) -> None:
     import httpx
 
     try:
-        client.create_container(key)
+        client.create_container(key, specs=specs)
     except httpx.HTTPStatusError as error:
         if error.response.status_code != CONFLICT:  # another process was first
             raise

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tiled.client.container import Container
 
 from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.publishing.report_client import page_of
 
 
 class PtychoRegion(Container):
@@ -76,13 +77,14 @@ class PtychoRegion(Container):
     @property
     def report(self) -> str:
         """The region's report, a page of HTML: maps, resolutions, dose, errors, provenance."""
-        return self._array("report").tobytes().decode()
+        return page_of(self._node("report", "publish_region_report"))
 
     def _array(self, key: str) -> NDArray[Any]:
-        try:
-            array: NDArray[Any] = self[key].read()
-        except KeyError:
-            raise PublishingError(
-                f"{self!r} has no '{key}': run postprocess_region with options that make it"
-            ) from None
+        array: NDArray[Any] = self._node(key, "postprocess_region with options that make it").read()
         return array
+
+    def _node(self, key: str, maker: str) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            raise PublishingError(f"{self!r} has no '{key}': run {maker}") from None

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -22,12 +19,11 @@ from ptycho_plugin.postprocess.pipeline import (
     postprocess,
 )
 from ptycho_plugin.publishing.connection import child, tiled_errors
+from ptycho_plugin.publishing.keys import key_of
 from ptycho_plugin.publishing.results import CONTAINER as RECONSTRUCTIONS
 
 CONTAINER = "regions"
 SPEC = "PtychoRegion"
-KEY_DIGITS = 6
-"""Of a digest: names with other signs than letters and digits in them stay apart."""
 BEING_WRITTEN, COMPLETE = "being written", "complete"
 """Status of what is told of a region: the first for ever where a process was killed."""
 LEAST_REPEATS = 2
@@ -52,9 +48,7 @@ class RegionOfRun(CheckedModel):
 
 def region_key(sample: str, area: str, region: str) -> str:
     """Return the key of a region's container: its names, readable, and a digest of them."""
-    names = (sample, area, region)
-    readable = "-".join(re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") for name in names)
-    return f"{readable}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:KEY_DIGITS]}"
+    return key_of(sample, area, region)
 
 
 def postprocess_region(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,52 @@ from numpy.typing import NDArray
 from ptycho_plugin.dose_map import DoseMap
 from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.postprocess.account import DIMENSIONS
-from ptycho_plugin.publishing.connection import tiled_errors
+from ptycho_plugin.publishing.connection import child, tiled_errors
 from ptycho_plugin.publishing.regions import COMPLETE
 from ptycho_plugin.publishing.regions import CONTAINER as REGIONS
+from ptycho_plugin.publishing.report_client import Subject, page_bytes
 from ptycho_plugin.publishing.results import CONTAINER as RECONSTRUCTIONS
 from ptycho_plugin.publishing.series import CONTAINER as SERIES
 from ptycho_plugin.view.report import RegionSection, report_html
 
+CONTAINER = "reports"
+SPEC = "PtychoReports"
 REPORT = "report"
-"""Key of a region's report: the page in UTF-8, byte by byte, as Tiled takes arrays."""
+"""Key of a region's report, beside its arrays."""
 
 
-def publish_report(client: Any, path: str) -> None:
+def publish_report(client: Any, subject: Subject, sections: Sequence[RegionSection]) -> str:
+    """Write the report of a sample, or of a series, in the place of an earlier one.
+
+    Parameters
+    ----------
+    client : tiled client
+        Of the tree's root.
+    subject : Subject
+    sections : sequence of RegionSection
+        From `sections_of_sample` or `sections_of_series`.
+
+    Returns
+    -------
+    str
+        Where it is, below the root.
+
+    Raises
+    ------
+    PublishingError
+        If Tiled cannot be reached, or refuses.
+    """
+    page = report_html(sections, subject.title)
+    about = {subject.kind: subject.name, "regions": [section.name for section in sections]}
+    with tiled_errors(client):
+        reports = child(client, CONTAINER, spec=SPEC)
+        if subject.key in reports:
+            reports[subject.key].delete(external_only=False)
+        _write(reports, subject.key, page, about)
+    return f"{CONTAINER}/{subject.key}"
+
+
+def publish_region_report(client: Any, path: str) -> None:
     """Write the report of a region beside its arrays.
 
     Parameters
@@ -40,8 +74,7 @@ def publish_report(client: Any, path: str) -> None:
     with tiled_errors(client):
         node = client[path]
         section = section_of(client, node)
-        page = np.frombuffer(report_html([section], section.name).encode(), np.uint8)
-        node.write_array(page, key=REPORT, dims=("byte",), metadata={"media_type": "text/html"})
+        _write(node, REPORT, report_html([section], section.name), {})
 
 
 def sections_of_sample(client: Any, sample: str) -> list[RegionSection]:
@@ -88,6 +121,11 @@ def section_of(client: Any, node: Any) -> RegionSection:
         errors=dict(_errors(client, runs)),
         dose=_dose(client, facts["runs"][-1]),
     )
+
+
+def _write(parent: Any, key: str, page: str, about: Mapping[str, Any]) -> None:
+    metadata = {**about, "media_type": "text/html"}
+    parent.write_array(page_bytes(page), key=key, dims=("byte",), metadata=metadata)
 
 
 def _sections(client: Any, what: str, belongs: Callable[[Mapping[str, Any]], bool]) -> list[RegionSection]:

@@ -19,6 +19,7 @@ from ptycho_plugin.postprocess.matter import maximum_shift
 from ptycho_plugin.postprocess.pipeline import PostprocessingOptions, RegionMaps, RegionResult, postprocess
 from ptycho_plugin.postprocess.registration import MARGIN_PX, align, inner
 from ptycho_plugin.postprocess.repeats import window_about
+from ptycho_plugin.reproduction.dose import dose_of
 from ptycho_plugin.reproduction.options import Conditions
 from ptycho_plugin.reproduction.run import MeasuredRegion
 from ptycho_plugin.simulation.samples import SAMPLES
@@ -93,7 +94,7 @@ def judged(conditions: Conditions, measured: MeasuredRegion) -> JudgedRegion:
     return JudgedRegion(measured, postprocess(maps, options), window)
 
 
-def section(region: JudgedRegion) -> RegionSection:
+def section(conditions: Conditions, region: JudgedRegion) -> RegionSection:
     """Return what a report shows of a region."""
     repeats = dict(enumerate(region.measured.repeats, start=1))
     return RegionSection(
@@ -103,6 +104,7 @@ def section(region: JudgedRegion) -> RegionSection:
         errors={
             f"repeat {number}": (repeat.errors, repeat.likelihood_from) for number, repeat in repeats.items()
         },
+        dose=dose_of(conditions, region.measured),
     )
 
 

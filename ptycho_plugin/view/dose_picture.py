@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from ptycho_plugin.dose import GY_PER_KGY
 from ptycho_plugin.dose_map import DoseMap
 from ptycho_plugin.geometry import M_PER_UM
+from ptycho_plugin.view.panels import draw_scale_bar
 
 COLOURS = "inferno"
 """Dark where nothing fell."""
@@ -49,6 +50,7 @@ def figure_of_dose(dose: DoseMap, title: str = "") -> Figure:
         across, along = (np.flatnonzero(shown.any(axis=axis)) for axis in (0, 1))
         axes.set_xlim(left + across[0] * pixel_um, left + (across[-1] + 1) * pixel_um)
         axes.set_ylim(top + (along[-1] + 1) * pixel_um, top + along[0] * pixel_um)
+    draw_scale_bar(axes, M_PER_UM)
     row, column = dose.points.T / M_PER_UM
     axes.plot(column, row, ".", markersize=3, color=POINTS, markeredgewidth=0, label=_points(len(row)))
     axes.legend(loc="upper right", fontsize="small", labelcolor="white", facecolor="0.2", framealpha=0.6)

@@ -12,6 +12,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from ptycho_plugin.geometry import M_PER_UM
+
 PERCENTILES = (0.5, 99.5)
 """Of the trusted pixels; what lies outside is clipped, so that a few of them do not take the colours."""
 GAP = "difference map: gap; least squares: R"
@@ -43,7 +45,7 @@ def draw_probe(axes: Axes, probe: NDArray[np.complexfloating], pixel: float) -> 
     axes.set_xlabel("hue: phase, brightness: amplitude", fontsize="small")
     _draw_colour_wheel(axes.inset_axes((0.78, 0.78, 0.2, 0.2)))
     _take_ticks_away(axes)
-    _draw_scale_bar(axes, probe.shape, pixel)
+    draw_scale_bar(axes, pixel)
 
 
 def draw_errors(axes: Axes, errors: ArrayLike, first: int, name: str) -> None:
@@ -113,7 +115,27 @@ def draw_map(
         fontsize="small",
     )
     _take_ticks_away(axes)
-    _draw_scale_bar(axes, image.shape, pixel)
+    draw_scale_bar(axes, pixel)
+
+
+def draw_scale_bar(axes: Axes, unit: float) -> None:
+    """Draw a scale bar into the lower left of an image as far as it is shown.
+
+    Parameters
+    ----------
+    axes : Axes
+        That have the image, its rows downwards.
+    unit : float
+        Of their coordinates, in metres: the pixel, where these are pixels.
+    """
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    width, height = right - left, bottom - top
+    length_um = scale_bar_length(width * unit / M_PER_UM)
+    length = length_um * M_PER_UM / unit
+    thickness = 0.012 * height
+    corner = (left + 0.05 * width, top + 0.93 * height)
+    axes.add_patch(Rectangle(corner, length, thickness, color="white", ec="black", linewidth=0.4))
+    _outlined(axes, corner[0] + length / 2, corner[1] - thickness, f"{length_um:g} µm", ha="center")
 
 
 def _coloured(angle: NDArray[np.floating], brightness: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -135,16 +157,6 @@ def _draw_colour_wheel(axes: Axes) -> None:
 
 def _take_ticks_away(axes: Axes) -> None:
     axes.set(xticks=[], yticks=[])
-
-
-def _draw_scale_bar(axes: Axes, shape: tuple[int, ...], pixel: float) -> None:
-    rows, columns = shape
-    length_um = scale_bar_length(columns * pixel * 1e6)
-    length_px = length_um * 1e-6 / pixel
-    height = max(rows * 0.012, 1.0)
-    left, top = columns * 0.05, rows * 0.93
-    axes.add_patch(Rectangle((left, top), length_px, height, color="white", ec="black", linewidth=0.4))
-    _outlined(axes, left + length_px / 2, top - height, f"{length_um:g} µm", ha="center")
 
 
 def _outlined(axes: Axes, x: float, y: float, label: str, **style: Any) -> None:

@@ -12,14 +12,20 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.geometry import M_PER_NM
 from ptycho_plugin.postprocess.account import ROWS
-from ptycho_plugin.view.panels import draw_map
+from ptycho_plugin.postprocess.frc import Threshold, pixels_in_rings, threshold
+from ptycho_plugin.view.panels import draw_map, draw_scale_bar
 
 LABELS = {
     "single": "a pair of single maps",
     "averaged": "averages of disjoint repeats",
     "restored": "the same, restored",
 }
-THRESHOLDS = {"half_bit": "half-bit threshold", "one_bit": "one-bit threshold", "one_seventh": "1/7"}
+THRESHOLDS: dict[Threshold, tuple[str, str]] = {
+    "half_bit": ("half-bit threshold", "--"),
+    "one_bit": ("one-bit threshold", "-."),
+    "one_seventh": ("1/7", ":"),
+}
+"""How each is named, and its line."""
 HISTOGRAM_BINS = 120
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -51,31 +57,36 @@ def figure_of_region(arrays: Arrays, facts: Mapping[str, Any]) -> Figure:
 
 
 def figure_of_repeats(arrays: Arrays, facts: Mapping[str, Any]) -> Figure:
-    """Draw each repeat, registered, in the same colours."""
+    """Draw each repeat, registered, in the same colours and with a scale bar."""
     phases = arrays["phases"]
     low, high = np.percentile(phases, (0.5, 99.5))
-    figure = Figure(figsize=(3.2 * len(phases), 3.4), layout="constrained", dpi=120)
+    figure = Figure(figsize=(3.2 * len(phases), 3.5), layout="constrained", dpi=120)
     drift_nm = arrays["drift"] / M_PER_NM + 0.0  # no negative zeros
     for number, axes in enumerate(np.ravel(figure.subplots(1, len(phases)))):
         drawn = axes.imshow(phases[number], cmap="cividis", vmin=low, vmax=high, interpolation="none")
         row, column = drift_nm[number]
         axes.set(xticks=[], yticks=[])
+        draw_scale_bar(axes, facts["object_pixel"])
         name = f"repeat {facts['repeats'][number]}\ndrift ({row:.1f}, {column:.1f}) nm"
         axes.set_title(name, fontsize="small")
-    figure.colorbar(drawn, ax=figure.axes, label="phase (rad)", shrink=0.8)
+    figure.colorbar(drawn, ax=figure.axes, label="phase (rad)", extend="both", fraction=0.02, pad=0.005)
     return figure
 
 
 def figure_of_correlation(arrays: Arrays, facts: Mapping[str, Any]) -> Figure:
-    """Draw the Fourier ring correlations with their threshold; where they cross is the resolution."""
-    figure = Figure(figsize=(6.6, 4.4), layout="constrained", dpi=120)
+    """Draw the Fourier ring correlations and all thresholds: darkest the one that resolutions are told by."""
+    figure = Figure(figsize=(6.6, 5.0), layout="constrained", dpi=120)
     axes = figure.subplots()
     frequency = arrays["frequency"] * M_PER_NM
     for name in ROWS:
         if name in facts["resolution"]:
             _draw_curve(axes, frequency, arrays[f"correlation_{name}"], name, facts["resolution"][name])
-    threshold = facts["resolution"]["single"]["threshold"]
-    axes.plot(frequency, arrays["threshold"], "--", color="0.3", linewidth=1, label=THRESHOLDS[threshold])
+    taken = facts["resolution"]["single"]["threshold"]
+    pixels = pixels_in_rings(len(arrays["phase"]))
+    for asked, (label, line) in THRESHOLDS.items():
+        color, width = ("0.1", 1.4) if asked == taken else ("0.5", 1.0)
+        level = threshold(asked, pixels)
+        axes.plot(frequency, level, linestyle=line, color=color, linewidth=width, label=label)
     axes.set(
         xlim=(0, frequency[-1]),
         ylim=(-0.1, 1.05),
@@ -83,13 +94,13 @@ def figure_of_correlation(arrays: Arrays, facts: Mapping[str, Any]) -> Figure:
         ylabel="Fourier ring correlation",
     )
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     return figure
 
 
 def figure_of_phases(arrays: Arrays, facts: Mapping[str, Any]) -> Figure:
     """Draw how often each phase occurs in the maps, with the ground and the largest shift."""
-    figure = Figure(figsize=(6.6, 4.4), layout="constrained", dpi=120)
+    figure = Figure(figsize=(6.6, 5.0), layout="constrained", dpi=120)
     axes = figure.subplots()
     edges = np.linspace(arrays["phases"].min(), arrays["phases"].max(), HISTOGRAM_BINS).tolist()
     for image in arrays["phases"]:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.dose import GY_PER_KGY
 from ptycho_plugin.dose_map import DoseMap
-from ptycho_plugin.io.atomic import replacing
+from ptycho_plugin.errors import InputError
+from ptycho_plugin.io.atomic import check_writable, replacing
 from ptycho_plugin.postprocess.account import ROWS
 from ptycho_plugin.view.dose_picture import figure_of_dose
 from ptycho_plugin.view.region_pictures import (
@@ -93,11 +94,15 @@ class RegionSection:
         arrays, facts = self.arrays, self.facts
         of_maps = f"Average of {len(facts['repeats'])} repeats, its standard error and the average restored."
         of_repeats = "The repeats, registered, and how far each lies away from the first."
+        of_correlation = (
+            "Fourier ring correlation. A resolution is told where a curve first falls below the darkest "
+            "threshold (dotted)."
+        )
         yield "maps", of_maps, figure_of_region(arrays, facts)
         yield "repeats", of_repeats, figure_of_repeats(arrays, facts)
         if self.errors:
             yield "errors", "Errors of the reconstructions.", figure_of_errors(self.errors)
-        yield "correlation", "Fourier ring correlation.", figure_of_correlation(arrays, facts)
+        yield "correlation", of_correlation, figure_of_correlation(arrays, facts)
         yield "phases", "How often each phase occurs.", figure_of_phases(arrays, facts)
         if self.dose is not None:
             yield "dose", "Dose of all exposures so far.", figure_of_dose(self.dose)
@@ -138,12 +143,12 @@ def write_report(sections: Sequence[RegionSection], title: str, path: str | Path
     Raises
     ------
     InputError
-        If they cannot be written.
+        If they cannot be written, or the page's name has no suffix by which the folder's could differ.
     """
     page = Path(path)
+    pictures = pictures_beside(page)
     with replacing(page) as part:
         part.write_text(report_html(sections, title), "utf-8")
-    pictures = page.with_suffix("")
     pictures.mkdir(exist_ok=True)
     for section in sections:
         slug = re.sub(r"[^A-Za-z0-9]+", "-", section.name).strip("-")
@@ -152,15 +157,33 @@ def write_report(sections: Sequence[RegionSection], title: str, path: str | Path
                 part.write_bytes(picture.png)
 
 
+def pictures_beside(page: Path) -> Path:
+    """Return the folder that has the pictures of a page: its name without the suffix.
+
+    Raises
+    ------
+    InputError
+        If the page cannot be written, or the folder not be made: there is no suffix, or a file of its name.
+    """
+    check_writable(page)
+    folder = page.with_suffix("")
+    if folder == page:
+        raise InputError(f"{page} would be the page and the folder of its pictures: name it {page.name}.html")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} would be the folder of the pictures and is a file: name another page")
+    return folder
+
+
 def _shown(section: RegionSection) -> dict[str, Any]:
     resolutions, largest = section.facts["resolution"], section.facts["maximum_shift"]
+    dose = section.dose
     return {
         "name": section.name,
         "repeats": len(section.facts["repeats"]),
         "resolutions": [said(resolutions[name]) if name in resolutions else NOTHING for name in ROWS],
         "largest": f"{largest['rad']:.3f} ± {largest['spread_rad']:.3f} rad",
         "percentile": f"{largest['percentile_99_9_rad']:.3f} ± {largest['percentile_spread_rad']:.3f} rad",
-        "dose": NOTHING if section.dose is None else f"{section.dose.peak / GY_PER_KGY:.3g} kGy",
+        "dose": NOTHING if dose is None else f"{dose.peak / GY_PER_KGY:.4g} kGy in {dose.material}",
         "warnings": section.warnings,
         "pictures": [
             {"caption": caption, "png": base64.b64encode(png).decode(), "is_wide": name in WIDE}

@@ -1,6 +1,7 @@
 """Repeats of a region become its average and resolution in a real Tiled server, while the series goes on."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,7 +17,14 @@ from ptycho_plugin.postprocess.pipeline import PostprocessingOptions
 from ptycho_plugin.publishing.connection import split_key
 from ptycho_plugin.publishing.region_client import PtychoRegion
 from ptycho_plugin.publishing.regions import RegionOfRun, postprocess_region, region_key
-from ptycho_plugin.publishing.reports import sections_of_sample, sections_of_series
+from ptycho_plugin.publishing.report_client import PtychoReports, Subject
+from ptycho_plugin.publishing.reports import (
+    publish_region_report,
+    publish_report,
+    sections_of_sample,
+    sections_of_series,
+)
+from ptycho_plugin.publishing.series import SeriesWriter
 from ptycho_plugin.trajectory import ConcentricRings
 
 WAIT_S = 120
@@ -99,30 +107,90 @@ def test_it_can_be_made_again_with_other_options(tiled: Any, sample: str) -> Non
     assert told.metadata["provenance"]["options"]["material"]["name"] == "CdS"
     with pytest.raises(PublishingError, match="has no 'restored'"):
         _ = told.restored
+    with pytest.raises(PublishingError, match="has no 'report': run publish_region_report"):
+        _ = told.report
+    publish_region_report(tiled, f"regions/{region_key(sample, AREA, REGION)}/3")
+    told = tiled["regions", region_key(sample, AREA, REGION), "3"]
+    assert told.report.count("<img") == 5
 
 
-def test_the_sample_has_a_report(
-    tiled: Any, tiled_server: Any, sample: str, tmp_path: Path, monkeypatch: Any, capsys: Any
-) -> None:
-    """Of the one region that the tests above have made."""
+@pytest.fixture
+def report(tiled_server: Any, monkeypatch: Any, capsys: Any) -> Callable[..., Any]:
+    """``ptycho report`` with these arguments: the object that it ends with, or what it says if it fails."""
     address, key = split_key(tiled_server.uri)
+
     monkeypatch.setenv("TILED_API_KEY", key)
-    page = tmp_path / "sample.html"
-    monkeypatch.setattr(
-        "sys.argv", ["ptycho", "report", "--tiled", address, "--sample", sample, "-o", str(page)]
-    )
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code in (None, 0)
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["regions"] == [
-        f"{sample}, area {AREA}, region {REGION}"
-    ]
+
+    def run(*arguments: object) -> Any:
+        monkeypatch.setattr("sys.argv", ["ptycho", "report", "--tiled", address, *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return told.err if ended.value.code else json.loads(told.out.splitlines()[-1])
+
+    return run
+
+
+def test_the_sample_has_a_report(tiled: Any, report: Any, sample: str, tmp_path: Path) -> None:
+    """Of the one region that the tests above have made."""
+    page, name = tmp_path / "sample.html", f"{sample}, area {AREA}, region {REGION}"
+    told = report("--sample", sample, "-o", page, "--no-publish")
+    assert told == {"report": str(page), "regions": [name]}
     assert "Errors of the reconstructions" in page.read_text("utf-8")
     assert len(list((tmp_path / "sample").glob("*.png"))) == 5
+    assert "nothing would be the page and the folder" in report(
+        "--sample", sample, "-o", tmp_path / "nothing"
+    )
     with pytest.raises(PublishingError, match="no region of sample 'nothing' has two repeats"):
         sections_of_sample(tiled, "nothing")
     with pytest.raises(PublishingError, match="there is no series 'nothing' in Tiled"):
         sections_of_series(tiled, "nothing")
+
+
+def test_reports_of_sample_and_series_are_in_tiled_and_the_newest_replaces_the_one_before(
+    tiled: Any, report: Any, sample: str, tmp_path: Path
+) -> None:
+    uid = str(uuid4())
+    series = {"uid": uid, "sample": sample, "matrix": {}, "forecast": {}}
+    SeriesWriter(tiled)(
+        "start", {"uid": "run", "area": AREA, "region": REGION, "repeat": 1, "series": series}
+    )
+    of_series = report("--series", uid, "-o", tmp_path / "series.html")["tiled_path"]
+    of_sample = report("--sample", sample, "-o", tmp_path / "sample.html")["tiled_path"]
+    reports = tiled["reports"]
+    assert isinstance(reports, PtychoReports)
+    assert {of_series, of_sample} == {f"reports/{key}" for key in reports}
+    assert f"<title>Sample {sample}</title>" in reports.of_sample(sample)
+    assert f"<title>Series {uid}</title>" in reports.of_series(uid)
+    assert reports.of_sample(sample).count("<img") == 5
+    assert dict(tiled[of_sample].metadata) == {
+        "sample": sample,
+        "regions": [f"{sample}, area {AREA}, region {REGION}"],
+        "media_type": "text/html",
+    }
+    (section,) = sections_of_sample(tiled, sample)
+    assert publish_report(tiled, Subject("sample", sample), [section, section]) == of_sample
+    assert reports.of_sample(sample).count("<img") == 10
+    assert len(reports) == 2
+    with pytest.raises(
+        PublishingError, match="there is no report of sample 'nothing' in Tiled: ptycho report"
+    ):
+        reports.of_sample("nothing")
+
+
+def test_who_may_not_write_has_the_page_and_is_told_that_tiled_has_not(
+    report: Any, sample: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """A server for one user has no keys that may only read: the refusal is a stand-in's."""
+
+    def refused(*_: Any) -> None:
+        raise PublishingError("Tiled refused the API key")
+
+    monkeypatch.setattr("ptycho_plugin.publishing.reports.publish_report", refused)
+    page = tmp_path / "page.html"
+    said = report("--sample", sample, "-o", page)
+    assert f"{page} is written, but not in Tiled: Tiled refused the API key; --no-publish" in said
+    assert page.read_text("utf-8").startswith("<!doctype html>")
 
 
 def test_what_a_killed_process_left_half_written_is_not_reported(tiled: Any, sample: str) -> None:

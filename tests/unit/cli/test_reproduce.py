@@ -48,7 +48,7 @@ def asked(monkeypatch):
     monkeypatch.setattr("ptycho_plugin.reproduction.run.reproduce", reproduce)
     judged = "ptycho_plugin.reproduction.figures"
     monkeypatch.setattr(f"{judged}.judged", lambda conditions, measured: measured.region.name)
-    monkeypatch.setattr(f"{judged}.section", lambda name: name)
+    monkeypatch.setattr(f"{judged}.section", lambda conditions, name: name)
     monkeypatch.setattr(f"{judged}.figures", lambda conditions, names: FOUND)
     monkeypatch.setattr(
         "ptycho_plugin.view.report.write_report", lambda sections, title, path: path.write_text(str(sections))

@@ -95,7 +95,7 @@ class Container(dict[str, "Container"]):
     def __init__(self, status: int) -> None:
         self.status = status
 
-    def create_container(self, key: str) -> None:
+    def create_container(self, key: str, *, specs: list[str]) -> None:
         if self.status == 409:
             self[key] = Container(self.status)
         response = httpx.Response(self.status, request=httpx.Request("POST", URI))

@@ -97,7 +97,8 @@ def test_several_regions_of_a_sample_are_averaged(region, measured):
 
 
 def test_a_region_has_a_section_of_the_report(region):
-    page = report_html([section(region)], "Reproduced")
+    page = report_html([section(CONDITIONS, region)], "Reproduced")
     assert "PMMA-350-1-A" in page
-    assert page.count("<img") == 5
+    assert page.count("<img") == 6
     assert "Errors of the reconstructions" in page
+    assert " kGy in PMMA" in page

@@ -32,6 +32,8 @@ def test_the_picture_says_what_it_shows():
     assert "0.5 µm for the electrons" in axes.get_title()
     assert axes.get_xlabel() == "column from the region's centre (µm)"
     assert figure.get_suptitle() == "region A"
+    (scale_bar,) = axes.patches
+    assert (scale_bar.get_width(), axes.texts[0].get_text()) == (0.5, "0.5 µm"), "of 2 um that are shown"
 
 
 def test_pixels_and_points_are_where_they_are_on_the_sample():

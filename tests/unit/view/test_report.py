@@ -7,11 +7,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 
 from ptycho_plugin.dose import Grid
 from ptycho_plugin.dose_map import DoseMap
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.view.region_pictures import figure_of_correlation
+from ptycho_plugin.postprocess.frc import ring_correlation
+from ptycho_plugin.view.region_pictures import figure_of_correlation, figure_of_region, figure_of_repeats
 from ptycho_plugin.view.report import NO_GROUND, RegionSection, report_html, write_report
 
 SIDE, RINGS = 40, 21
@@ -152,6 +154,46 @@ def test_a_page_and_its_pictures_are_written(section, tmp_path):
     assert names == {f"film-1-region-A-{name}.png" for name in ("maps", "repeats", "correlation", "phases")}
     with pytest.raises(InputError):
         write_report([section], "Film", tmp_path / "nowhere" / "film.html")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("film", "name it film.html$"), ("taken.html", "is a file: name another page"), ("", "is a folder")],
+)
+def test_a_page_whose_pictures_would_have_no_folder_is_refused_before_it_is_written(
+    section, tmp_path, name, sentence
+):
+    (tmp_path / "taken").write_text("other")
+    with pytest.raises(InputError, match=sentence):
+        write_report([section], "Film", tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize(("draw", "colours"), [(figure_of_region, 3), (figure_of_repeats, 1)])
+def test_every_map_has_a_scale_bar_and_colours_have_a_bar(section, draw, colours):
+    """Of 40 pixels of 13.5 nm: 0.1 um is the largest round length within 30 %."""
+    maps = [axes for axes in draw(section.arrays, section.facts).axes if axes.images]
+    assert len(maps) == 3
+    for axes in maps:
+        (bar,) = (patch for patch in axes.patches if isinstance(patch, Rectangle))
+        assert bar.get_width() == pytest.approx(0.1e-6 / 13.5e-9)
+        assert [text.get_text() for text in axes.texts] == ["0.1 µm"]
+    images = [axes.images[0] for axes in maps]
+    labels = [image.colorbar.ax.get_ylabel() for image in images if image.colorbar]
+    assert labels == ["phase (rad)"] * colours
+    assert len({image.get_clim() for image in images}) <= colours, "maps without a bar of their own share one"
+
+
+def test_all_thresholds_are_drawn_and_the_one_that_is_told_by_is_darkest(section):
+    """As the kept one, which is of the ring's pixels too: a region of an earlier version shows the same."""
+    (axes,) = figure_of_correlation(section.arrays, section.facts).axes
+    found = {line.get_label(): line for line in axes.lines}
+    half, one, seventh = (found[name] for name in ("half-bit threshold", "one-bit threshold", "1/7"))
+    rings = ring_correlation(section.arrays["phases"][0], section.arrays["phases"][1])
+    np.testing.assert_allclose(half.get_ydata(), rings.threshold("half_bit"))
+    np.testing.assert_allclose(one.get_ydata(), rings.threshold("one_bit"))
+    np.testing.assert_allclose(seventh.get_ydata(), 1 / 7)
+    assert half.get_color() < one.get_color() == seventh.get_color()
 
 
 def test_a_curve_that_does_not_cross_has_no_line_where_it_would(section):
