@@ -100,8 +100,8 @@ def flattened(phase: Image, noise: Image | None = None, ground: Mask | None = No
     smooth = np.asarray(gaussian_filter(phase, SMOOTHING_PX), np.float64)
     plane, spread = _upper_plane(smooth, sigma)
     found = np.abs(smooth - plane) <= WITHIN * spread
-    is_seen = spread <= MOST_SPREAD * sigma and np.count_nonzero(found) >= LEAST_GROUND_PX
-    return Flattened(phase - plane, found, is_seen)
+    is_enough = np.count_nonzero(found) >= LEAST_GROUND_PX
+    return Flattened(phase - plane, found, bool(is_enough and spread <= MOST_SPREAD * sigma))
 
 
 def _upper_plane(phase: Image, sigma: float) -> tuple[Image, float]:
