@@ -97,11 +97,16 @@ def print_table(found: dict[str, Any]) -> None:
     Console(width=WIDTH).print(table)
 
 
-def cells(sample: dict[str, float]) -> list[str]:
+def cells(sample: dict[str, float | None]) -> list[str]:
     """Return a row of the table."""
+
+    def half_period(key: str) -> str:
+        value = sample[key]
+        return "none" if value is None else f"{value:.1f}"
+
     return [
-        *(f"{sample[f'half_bit_{row}_nm']:.1f}" for row in ("single", "average", "restored")),
-        f"{sample['true_restored_nm']:.1f}",
+        *(half_period(f"half_bit_{row}_nm") for row in ("single", "average", "restored")),
+        half_period("true_restored_nm"),
         f"{sample['max_phase_rad']:.3f} ± {sample['max_phase_error_rad']:.3f}",
         f"{sample['max_phase_true_rad']:.3f}",
         f"{sample['percentile_rad']:.3f} ± {sample['percentile_error_rad']:.3f}",

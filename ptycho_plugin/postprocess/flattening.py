@@ -22,6 +22,8 @@ MOST_SPREAD = 2.0
 """Of what lies above the ground, in standard deviations of the noise: more is no noise about one level."""
 WITHIN = 2.0
 """Spreads from the plane within which a pixel is ground."""
+LIFT = 2.0
+"""Standard deviations by which noise lifts the edge of the phases above the emptiest places."""
 LEAST_GROUND_PX = 16
 """Fewer pixels than this are no ground."""
 PASSES = 200
@@ -98,14 +100,19 @@ def flattened(phase: Image, noise: Image | None = None, ground: Mask | None = No
     if not sigma > 0:
         raise InputError("the noise is zero everywhere: give half the difference of two different repeats")
     smooth = np.asarray(gaussian_filter(phase, SMOOTHING_PX), np.float64)
-    plane, spread = _upper_plane(smooth, sigma)
+    edge, plane, spread = _upper_planes(smooth, sigma)
     found = np.abs(smooth - plane) <= WITHIN * spread
-    is_enough = np.count_nonzero(found) >= LEAST_GROUND_PX
-    return Flattened(phase - plane, found, bool(is_enough and spread <= MOST_SPREAD * sigma))
+    if spread <= MOST_SPREAD * sigma and np.count_nonzero(found) >= LEAST_GROUND_PX:
+        return Flattened(phase - plane, found, True)
+    plane = edge - LIFT * sigma
+    return Flattened(phase - plane, np.abs(smooth - plane) <= WITHIN * sigma, False)
 
 
-def _upper_plane(phase: Image, sigma: float) -> tuple[Image, float]:
-    """Return the plane, (row, column), through the highest population, and the spread of what is above."""
+def _upper_planes(phase: Image, sigma: float) -> tuple[Image, Image, float]:
+    """Return the planes, (row, column), at the upper edge and through the highest population.
+
+    Beside them, the spread of what is above the latter.
+    """
     terms = _terms(phase.shape)
     thinned = (slice(None, None, 2),) * 2  # neighbours tell the same after the filter
     x, y = terms[thinned].reshape(-1, 3), phase[thinned].ravel()
@@ -123,7 +130,7 @@ def _upper_plane(phase: Image, sigma: float) -> tuple[Image, float]:
     start = _reweighted(x, y, _least_squares(x, y, np.ones_like(y)), envelope)
     start[0] += np.quantile(y - x @ start, 1 - FIRST_ABOVE)
     solution = _reweighted(x, y, start, one_sided)
-    return np.asarray(terms @ solution), spread(y - x @ solution)
+    return np.asarray(terms @ start), np.asarray(terms @ solution), spread(y - x @ solution)
 
 
 def _reweighted(

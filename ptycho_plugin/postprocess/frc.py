@@ -74,6 +74,16 @@ class RingCorrelation:
         step = self.frequency[ring] - self.frequency[ring - 1]
         return float(pixel * 0.5 / (self.frequency[ring - 1] + part * step))
 
+    def has_anything(self, threshold: ArrayLike) -> bool:
+        """Return whether the lowest frequency that counts is above a threshold: else nothing is resolved.
+
+        Parameters
+        ----------
+        threshold : array_like, () or (ring,)
+        """
+        level = np.broadcast_to(threshold, self.correlation.shape)
+        return bool(self.correlation[FIRST_RING] >= level[FIRST_RING])
+
 
 def ring_correlation(first: NDArray[np.inexact], second: NDArray[np.inexact]) -> RingCorrelation:
     """Correlate two registered maps on rings of equal spatial frequency.

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.postprocess.frc import (
-    FIRST_RING,
     RingCorrelation,
     Threshold,
     fourier_rings,
@@ -158,7 +157,7 @@ def _resolution(
     level = rings.threshold(threshold)
     half_period = rings.half_period(level, pixel)
     found = [replace(rings, correlation=curve).half_period(level, pixel) for curve in resampled()]
-    if rings.correlation[FIRST_RING] < level[FIRST_RING]:
+    if not rings.has_anything(level):
         warning = NOTHING_IN_COMMON
     low, high = np.percentile(found, WITHIN_SIGMA)
     sigma = float(high - low) / 2

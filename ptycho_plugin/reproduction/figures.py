@@ -19,6 +19,7 @@ from ptycho_plugin.postprocess.matter import maximum_shift
 from ptycho_plugin.postprocess.pipeline import PostprocessingOptions, RegionMaps, RegionResult, postprocess
 from ptycho_plugin.postprocess.registration import MARGIN_PX, align, inner
 from ptycho_plugin.postprocess.repeats import window_about
+from ptycho_plugin.postprocess.resolution import Resolution
 from ptycho_plugin.reproduction.dose import dose_of
 from ptycho_plugin.reproduction.options import Conditions
 from ptycho_plugin.reproduction.run import MeasuredRegion
@@ -50,12 +51,13 @@ class JudgedRegion:
         """(row, column) in rad, where the maps are, to a pixel."""
         return np.asarray(np.angle(inner(self.truth)), np.float64)
 
-    def true_half_period(self, phase: NDArray[np.floating]) -> float:
-        """Return the resolution of a map against the truth, in metres, by the half-bit threshold."""
+    def true_half_period(self, phase: NDArray[np.floating]) -> float | None:
+        """Return the resolution of a map against the truth, in metres, by the half-bit threshold, if any."""
         padded = np.pad(phase, MARGIN_PX, mode="reflect")
         aligned = align(np.exp(1j * padded), self.truth).image
         rings = ring_correlation(np.angle(inner(aligned)), self.true_phase)
-        return rings.half_period(rings.threshold_to_truth("half_bit"), self.result.maps.pixel)
+        level = rings.threshold_to_truth("half_bit")
+        return rings.half_period(level, self.result.maps.pixel) if rings.has_anything(level) else None
 
 
 def judged(conditions: Conditions, measured: MeasuredRegion) -> JudgedRegion:
@@ -111,13 +113,16 @@ def section(conditions: Conditions, region: JudgedRegion) -> RegionSection:
 def figures(conditions: Conditions, regions: Sequence[JudgedRegion]) -> dict[str, Any]:
     """Return the figures of the scan and, by sample, of its maps, as JSON values: means over its regions.
 
+    A resolution is None of a sample in which nothing is resolved. Those of averages are, by correlation, of
+    averages of half the repeats; against the truth, of the average of all.
+
     Parameters
     ----------
     conditions : Conditions
     regions : sequence of JudgedRegion
     """
     geometry = conditions.geometry
-    samples: dict[str, list[dict[str, float]]] = {}
+    samples: dict[str, list[dict[str, float | None]]] = {}
     for region in regions:
         samples.setdefault(region.measured.region.sample, []).append(_of_region(region))
     return {
@@ -125,24 +130,38 @@ def figures(conditions: Conditions, regions: Sequence[JudgedRegion]) -> dict[str
         "oversampling": round(geometry.oversampling(FOCUS), 2),
         "points": len(conditions.trajectory.offsets_um()),
         "samples": {
-            name: {key: round(mean(one[key] for one in found), 4) for key in found[0]}
-            | {"regions": len(found)}
+            name: {key: _mean([one[key] for one in found]) for key in found[0]} | {"regions": len(found)}
             for name, found in samples.items()
         },
     }
 
 
-def _of_region(region: JudgedRegion) -> dict[str, float]:
+def _mean(values: list[float | None]) -> float | None:
+    """Return the mean of what there is."""
+    known = [value for value in values if value is not None]
+    return round(mean(known), 4) if known else None
+
+
+def _nm(half_period: float | None) -> float | None:
+    return None if half_period is None else half_period / M_PER_NM
+
+
+def _half_period(one: Resolution) -> float | None:
+    """Return a resolution in metres, if there is one."""
+    return one.half_period if one.rings.has_anything(one.rings.threshold(one.threshold)) else None
+
+
+def _of_region(region: JudgedRegion) -> dict[str, float | None]:
     result, true = region.result, maximum_shift(region.true_phase[None])
     assert result.restored is not None  # noqa: S101  (for the type checker: the options restore)
     assert result.restored_halves is not None  # noqa: S101
     return {
-        "half_bit_single_nm": result.single.half_period / M_PER_NM,
-        "half_bit_average_nm": result.averaged.half_period / M_PER_NM,
-        "half_bit_restored_nm": result.restored_halves.half_period / M_PER_NM,
-        "true_single_nm": region.true_half_period(result.phases[0]) / M_PER_NM,
-        "true_average_nm": region.true_half_period(result.average.mean) / M_PER_NM,
-        "true_restored_nm": region.true_half_period(result.restored.phase) / M_PER_NM,
+        "half_bit_single_nm": _nm(_half_period(result.single)),
+        "half_bit_average_nm": _nm(_half_period(result.averaged)),
+        "half_bit_restored_nm": _nm(_half_period(result.restored_halves)),
+        "true_single_nm": _nm(region.true_half_period(result.phases[0])),
+        "true_average_nm": _nm(region.true_half_period(result.average.mean)),
+        "true_restored_nm": _nm(region.true_half_period(result.restored.phase)),
         "max_phase_rad": result.maximum.value,
         "max_phase_error_rad": result.maximum.error,
         "max_phase_true_rad": true.value,

@@ -102,3 +102,15 @@ def test_a_region_has_a_section_of_the_report(region):
     assert page.count("<img") == 6
     assert "Errors of the reconstructions" in page
     assert " kGy in PMMA" in page
+
+
+def test_of_a_sample_that_drowns_in_noise_no_resolution_is_told():
+    nothing = np.exp(1e-4j * np.random.default_rng(9).normal(size=(SIDE, SIDE))).astype(np.complex64)
+    repeats = tuple(repeat(nothing, (0.0, 0.0), seed) for seed in range(3))
+    measured = MeasuredRegion(Region("OCT", "1", "A"), repeats, Truth(nothing, PIXEL, ORIGIN))
+    drowned = judged(CONDITIONS, measured)
+    sample = json.loads(json.dumps(figures(CONDITIONS, [drowned])))["samples"]["OCT"]
+    assert sample["half_bit_average_nm"] is None
+    assert sample["true_average_nm"] is None
+    assert sample["max_phase_rad"] > 3 * sample["max_phase_true_rad"]
+    assert drowned.result.lost
