@@ -21,8 +21,8 @@ BRACKET = 2.0
 MOST_BRACKETS = 20
 PRECISION = 0.1
 """Of a strength that is found, relative: errors of maps change by a hundredth."""
-ENOUGH_PX = 256
-"""Side of the middle of a map that tells how well halves predict each other: 65,000 pixels are enough."""
+ENOUGH_PX = 192
+"""Side of the middle of a map that tells how well halves predict each other: 37,000 pixels are enough."""
 SPLIT_HALF_RANGE = (0.02, 5.0)
 """Strengths that are looked at, over the noise's standard deviation."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -55,13 +55,19 @@ def shifted(image: NDArray[np.complexfloating], shift_px: NDArray[np.float64]) -
 
 
 def find_shift(
-    reference: NDArray[np.floating], moving: NDArray[np.floating], *, upsampling: int = 200
+    reference: NDArray[np.floating],
+    moving: NDArray[np.floating],
+    *,
+    reach_px: int = MARGIN_PX,
+    upsampling: int = 200,
 ) -> NDArray[np.float64]:
     """Return the shift, in pixels, that brings one real image onto another.
 
     Parameters
     ----------
     reference, moving : ndarray, (row, column), float
+    reach_px : int
+        Longest shift along rows and columns that is looked at.
     upsampling : int
         The result is a multiple of 1 / upsampling pixel.
 
@@ -80,7 +86,7 @@ def find_shift(
     """
     fixed, free = windowed_transform(reference), windowed_transform(moving)
     cross = fixed * free.conj()
-    reach = min(MARGIN_PX, (min(cross.shape) - 1) // 2)  # beyond half a side it comes round
+    reach = min(reach_px, (min(cross.shape) - 1) // 2)  # beyond half a side it comes round
     start = _peak(cross, np.zeros(2), np.arange(-reach, reach + 1))
     weighted = cross * _likelihood_weights(fixed, fourier_shift(free, start))
     whole = _peak(weighted, start, np.arange(-NEAR_PX, NEAR_PX + 1))
@@ -212,8 +218,8 @@ def align(
     flat = reference * levelling
     level = moved = without_relative_ramp(image, flat)
     shift = np.zeros(2)
-    for _ in range(passes):
-        shift += find_shift(_features(flat), _features(moved))
+    for reach_px in (MARGIN_PX, *(passes - 1) * (NEAR_PX,)):
+        shift += find_shift(_features(flat), _features(moved), reach_px=reach_px)
         moved = without_relative_ramp(shifted(level, shift), flat)
     moved *= levelling.conj()
     return Alignment(moved, shift)
@@ -240,16 +246,27 @@ def align_repeats(repeats: NDArray[np.complexfloating]) -> list[Alignment]:
     InputError
         As of `without_relative_ramp`.
     """
-    first = repeats[0]
+    first, levelling = repeats[0], _levelling(repeats[0])
     with ThreadPoolExecutor(THREADS) as pool:
+        unmoved = list(pool.map(lambda image: without_relative_ramp(image, first), repeats))
         found = list(pool.map(lambda image: align(image, first), repeats))
-        for _ in range(ROUNDS):
+
+        def features(images: Iterable[NDArray[np.complex128]]) -> list[NDArray[np.float64]]:
+            return [_features(image * levelling) for image in images]
+
+        def onto_others(moving: list[NDArray[np.complex128]], reach_px: int) -> list[NDArray[np.float64]]:
             total = np.sum([one.image for one in found], axis=0)
-            others = [total - one.image for one in found]
-            shifts = [one.shift_px for one in pool.map(partial(align, passes=2), repeats, others)]
-            onto_first = [shift - shifts[0] for shift in shifts]
-            found = list(pool.map(lambda image, shift: _moved(image, first, shift), repeats, onto_first))
-    return found
+            others = features(total - one.image for one in found)
+            return list(pool.map(partial(find_shift, reach_px=reach_px), others, features(moving)))
+
+        def onto_first(shifts: list[NDArray[np.float64]]) -> list[Alignment]:
+            relative = [shift - shifts[0] for shift in shifts]
+            return list(pool.map(lambda image, shift: _moved(image, first, shift), repeats, relative))
+
+        for _ in range(ROUNDS):
+            found = onto_first(onto_others(unmoved, MARGIN_PX))
+        rests = onto_others([one.image for one in found], NEAR_PX)
+        return onto_first([one.shift_px + rest for one, rest in zip(found, rests, strict=True)])
 
 
 def distinctness(image: NDArray[np.complexfloating], others: NDArray[np.complexfloating]) -> float:
