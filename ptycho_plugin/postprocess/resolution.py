@@ -27,8 +27,7 @@ SAME_RESTORATION = (
     "both maps were restored alike: the prior makes the same edges of them, and the figure flatters"
 )
 NOTHING_IN_COMMON = (
-    "the maps do not tell the same at the lowest frequency that is looked at: there is no resolution, "
-    "and the figure is that frequency's"
+    "the maps do not tell the same at the lowest frequency that is looked at: no resolution can be told"
 )
 
 

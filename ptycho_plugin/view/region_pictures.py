@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ptycho_plugin.geometry import M_PER_NM
 from ptycho_plugin.postprocess.account import ROWS
 from ptycho_plugin.postprocess.frc import Threshold, pixels_in_rings, threshold
+from ptycho_plugin.postprocess.resolution import NOTHING_IN_COMMON
 from ptycho_plugin.view.panels import draw_map, draw_scale_bar
 
 LABELS = {
@@ -149,7 +150,9 @@ def _draw_curve(
 
 
 def said(told: Mapping[str, Any]) -> str:
-    """Return a resolution in words: half a period, with its uncertainty."""
+    """Return a resolution in words: half a period, with its uncertainty, if there is one."""
+    if told["warning"] == NOTHING_IN_COMMON:
+        return "none"
     if not told["crosses"]:
         return f"{told['half_period'] / M_PER_NM:.1f} nm or better"
     return f"{told['half_period'] / M_PER_NM:.1f} ± {told['sigma'] / M_PER_NM:.1f} nm"
