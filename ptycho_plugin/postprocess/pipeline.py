@@ -83,6 +83,9 @@ class RegionMaps:
     energy_eV: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.transmissions, np.ndarray):
+            sides = ", ".join(str(np.shape(one)) for one in self.transmissions)
+            raise InputError(f"maps of {sides} px are no stack: cut one window from all, and give one array")
         shape = self.transmissions.shape
         if len(shape) != 3 or shape[0] < 2 or shape[1] != shape[2]:
             raise InputError(f"maps of shape {shape} are no repeats: give (repeat, side, side), two or more")

@@ -131,6 +131,12 @@ def test_a_map_that_cannot_be_used_is_refused(region_maps, value, said):
         replace(region_maps, transmissions=images)
 
 
+def test_maps_of_different_size_are_refused(region_maps):
+    unlike = [region_maps.transmissions[0], region_maps.transmissions[1][:-3, :-3]]
+    with pytest.raises(InputError, match=r"\(240, 240\), \(237, 237\) px are no stack: cut one window"):
+        replace(region_maps, transmissions=unlike, photons=np.ones(2), sources=("a", "b"))
+
+
 def test_it_says_what_made_it(result):
     made = json.loads(json.dumps(result.provenance()))
     assert PostprocessingOptions.model_validate(made["options"]) == result.options
