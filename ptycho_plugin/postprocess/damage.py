@@ -17,7 +17,7 @@ from ptycho_plugin.postprocess.repeats import HighAngleSignal, RepeatSeries
 TILES = 6
 """Along a side: the spread of parts of the map over which the contrast's uncertainty is found."""
 LEAST_DISTINCT = 4.5
-"""Standard deviations: two maps that have nothing in common do not find each other more clearly."""
+"""Standard deviations: one pair in 25 of maps that have nothing in common find each other more clearly."""
 START = (0.0, 0.1, 0.1)
 """Of the fit, where covariances are near one and doses at most one."""
 
