@@ -164,8 +164,12 @@ class RegionResult:
 
     @property
     def lost(self) -> list[int]:
-        """Which repeats, counted from 0, do not show what the others do beyond doubt."""
-        return np.flatnonzero(self.distinctness < DISTINCT).tolist()
+        """Which repeats, counted from 0, do not show what the others do beyond doubt where they were sought.
+
+        Or would do so farther away: a shift that is as long as it can be is none that was found.
+        """
+        at_the_end = np.abs(self.drift_px).max(axis=1) >= MARGIN_PX
+        return np.flatnonzero(at_the_end | (self.distinctness < DISTINCT)).tolist()
 
     @property
     def drift(self) -> Image:

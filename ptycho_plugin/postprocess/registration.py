@@ -87,17 +87,20 @@ def find_shift(
     fixed, free = windowed_transform(reference), windowed_transform(moving)
     cross = fixed * free.conj()
     reach = min(reach_px, (min(cross.shape) - 1) // 2)  # beyond half a side it comes round
-    start = _peak(cross, np.zeros(2), np.arange(-reach, reach + 1))
+    start = _peak(cross, np.zeros(2), np.arange(-reach, reach + 1), reach)
     weighted = cross * _likelihood_weights(fixed, fourier_shift(free, start))
-    whole = _peak(weighted, start, np.arange(-NEAR_PX, NEAR_PX + 1))
-    return _peak(weighted, whole, np.arange(-upsampling, upsampling + 1) / upsampling)
+    whole = _peak(weighted, start, np.arange(-NEAR_PX, NEAR_PX + 1), reach)
+    return _peak(weighted, whole, np.arange(-upsampling, upsampling + 1) / upsampling, reach)
 
 
 def _peak(
-    cross_spectrum: NDArray[np.complexfloating], start: NDArray[np.float64], steps: NDArray[np.number]
+    cross_spectrum: NDArray[np.complexfloating],
+    start: NDArray[np.float64],
+    steps: NDArray[np.number],
+    reach: int,
 ) -> NDArray[np.float64]:
-    """Return where a cross-correlation is highest, (row, column) in px, among these steps from a start."""
-    places = [first + steps for first in start]
+    """Return where a cross-correlation is highest, (row, column) in px, among these steps within a reach."""
+    places = [np.clip(first + steps, -reach, reach) for first in start]
     correlation = _correlation(cross_spectrum, places)
     row, column = np.unravel_index(np.argmax(correlation), correlation.shape)
     return np.array([places[0][row], places[1][column]])
@@ -193,7 +196,7 @@ class Alignment:
     ----------
     image : ndarray, (row, column), complex128
     shift_px : ndarray, (2,), float64
-        (row, column) by which it was moved for that.
+        (row, column) by which it was moved for that, `MARGIN_PX` at most.
     """
 
     image: NDArray[np.complex128]
@@ -219,7 +222,7 @@ def align(
     level = moved = without_relative_ramp(image, flat)
     shift = np.zeros(2)
     for reach_px in (MARGIN_PX, *(passes - 1) * (NEAR_PX,)):
-        shift += find_shift(_features(flat), _features(moved), reach_px=reach_px)
+        shift = _within_margin(shift + find_shift(_features(flat), _features(moved), reach_px=reach_px))
         moved = without_relative_ramp(shifted(level, shift), flat)
     moved *= levelling.conj()
     return Alignment(moved, shift)
@@ -260,7 +263,7 @@ def align_repeats(repeats: NDArray[np.complexfloating]) -> list[Alignment]:
             return list(pool.map(partial(find_shift, reach_px=reach_px), others, features(moving)))
 
         def onto_first(shifts: list[NDArray[np.float64]]) -> list[Alignment]:
-            relative = [shift - shifts[0] for shift in shifts]
+            relative = [_within_margin(shift - shifts[0]) for shift in shifts]
             return list(pool.map(lambda image, shift: _moved(image, first, shift), repeats, relative))
 
         for _ in range(ROUNDS):
@@ -297,6 +300,11 @@ def distinctness(image: NDArray[np.complexfloating], others: NDArray[np.complexf
         noise = correlation[apart]
         found.append(float((correlation[MARGIN_PX, MARGIN_PX] - noise.mean()) / noise.std()))
     return max(found)
+
+
+def _within_margin(shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a shift, (row, column), no farther than to where it can be used."""
+    return np.clip(shift, -MARGIN_PX, MARGIN_PX)
 
 
 def _moved(

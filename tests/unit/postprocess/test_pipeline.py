@@ -118,6 +118,12 @@ def test_a_repeat_that_shows_nothing_of_the_others_is_told(region_maps):
     assert facts_of(found)["lost_repeats"] == [2]
 
 
+def test_a_repeat_beyond_the_border_that_is_cut_off_is_told(region_maps):
+    images = region_maps.transmissions.copy()
+    images[2] = np.roll(images[2], MARGIN_PX + 3, axis=0)
+    assert postprocess(replace(region_maps, transmissions=images), PLAIN).lost == [2]
+
+
 def test_repeats_that_show_the_same_are_not_lost(result):
     assert result.lost == []
     assert result.distinctness.min() > 2 * DISTINCT

@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.postprocess.registration import (
     DISTINCT,
+    MARGIN_PX,
     align,
     align_repeats,
     distinctness,
@@ -103,6 +104,19 @@ def test_many_repeats_find_each_other_where_two_cannot():
     assert np.abs(errors).max() > 3, "else pairs would do"
     found = align_repeats(repeats)
     np.testing.assert_allclose([one.shift_px for one in found], -shifts, atol=1.5)
+
+
+@pytest.mark.parametrize("away_px", [23, 30])
+def test_no_map_is_moved_farther_than_the_border_that_is_cut_off(away_px):
+    wide = _object(220)
+    repeats = np.stack([wide[40:160, 40:160], wide[40 + away_px : 160 + away_px, 40:160]])
+    found = [align(repeats[1], repeats[0]), *align_repeats(repeats)]
+    assert max(np.abs(one.shift_px).max() for one in found) <= MARGIN_PX
+
+
+def test_a_search_looks_no_farther_than_it_is_told():
+    found = find_shift(OBJECT.imag, np.roll(OBJECT.imag, 5, axis=0), reach_px=3)
+    assert np.abs(found).max() <= 3
 
 
 def test_align_repeats_gives_the_first_s_frame(noisy):
