@@ -86,11 +86,16 @@ def find_shift(
     """
     fixed, free = windowed_transform(reference), windowed_transform(moving)
     cross = fixed * free.conj()
-    reach = min(reach_px, (min(cross.shape) - 1) // 2)  # beyond half a side it comes round
+    reach = _reach(cross.shape, reach_px)
     start = _peak(cross, np.zeros(2), np.arange(-reach, reach + 1), reach)
     weighted = cross * _likelihood_weights(fixed, fourier_shift(free, start))
     whole = _peak(weighted, start, np.arange(-NEAR_PX, NEAR_PX + 1), reach)
     return _peak(weighted, whole, np.arange(-upsampling, upsampling + 1) / upsampling, reach)
+
+
+def _reach(shape: tuple[int, ...], reach_px: int) -> int:
+    """Return how far a correlation can be looked at: beyond half a side it comes round."""
+    return min(reach_px, (min(shape) - 1) // 2)
 
 
 def _peak(
@@ -292,13 +297,14 @@ def distinctness(image: NDArray[np.complexfloating], others: NDArray[np.complexf
     cross, ring = fixed * free.conj(), fourier_rings(fixed.shape)
     power = np.bincount(ring.ravel(), np.abs(cross).ravel()) / np.bincount(ring.ravel())
     white = cross / np.maximum(power, LEAST_POWER * power.max())[ring]
-    steps = np.arange(-MARGIN_PX, MARGIN_PX + 1)
+    reach = _reach(cross.shape, MARGIN_PX)
+    steps = np.arange(-reach, reach + 1)
     apart = np.hypot(*np.meshgrid(steps, steps, indexing="ij")) > NEAR_PX
     found = []
     for spectrum in (cross, white):
         correlation = _correlation(spectrum, (steps, steps))
         noise = correlation[apart]
-        found.append(float((correlation[MARGIN_PX, MARGIN_PX] - noise.mean()) / noise.std()))
+        found.append(float((correlation[reach, reach] - noise.mean()) / noise.std()))
     return max(found)
 
 

@@ -137,6 +137,13 @@ def test_noise_is_not_distinct(number):
     assert max(distinctness(one.image, total - one.image) for one in found) < DISTINCT
 
 
+@pytest.mark.parametrize("side", [56, 60])
+def test_a_small_map_is_not_lost_beside_itself(side):
+    """So few pixels are left within the margin that the correlation comes round before it ends."""
+    windows = [OBJECT[first : first + side, first : first + side] for first in range(0, 48, 12)]
+    assert min(distinctness(window, window) for window in windows) > DISTINCT
+
+
 @pytest.mark.parametrize("slope", [0.5, -0.4])
 def test_a_map_keeps_the_reference_s_ramp(noisy, slope):
     rows, columns = np.indices(noisy(0).shape)
