@@ -26,6 +26,7 @@ MARGIN_PX = 20
 ROUNDS = 2
 """In which repeats are registered onto each other."""
 THREADS = 2
+"""Maps that are registered at a time: transforms run beside each other."""
 DISTINCT = 8.0
 """Standard deviations by which a map must stand out: five maps of noise alone reach 7."""
 NEAR_PX = 3

@@ -50,14 +50,12 @@ def publish_report(client: Any, subject: Subject, sections: Sequence[RegionSecti
     about = {subject.kind: subject.name, "regions": [section.name for section in sections]}
     with tiled_errors(client):
         reports = child(client, CONTAINER, spec=SPEC)
-        if subject.key in reports:
-            reports[subject.key].delete(external_only=False)
         _write(reports, subject.key, page, about)
     return f"{CONTAINER}/{subject.key}"
 
 
 def publish_region_report(client: Any, path: str) -> None:
-    """Write the report of a region beside its arrays.
+    """Write the report of a region beside its arrays, in the place of an earlier one.
 
     Parameters
     ----------
@@ -125,6 +123,8 @@ def section_of(client: Any, node: Any) -> RegionSection:
 
 def _write(parent: Any, key: str, page: str, about: Mapping[str, Any]) -> None:
     metadata = {**about, "media_type": "text/html"}
+    if key in parent:
+        parent[key].delete(external_only=False)
     parent.write_array(page_bytes(page), key=key, dims=("byte",), metadata=metadata)
 
 
