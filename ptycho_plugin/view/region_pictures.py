@@ -142,14 +142,16 @@ def _draw_curve(
     axes: Axes, frequency: NDArray[np.float64], curve: NDArray[np.float64], name: str, told: Mapping[str, Any]
 ) -> None:
     (line,) = axes.plot(frequency, curve, linewidth=1.4, label=f"{LABELS[name]}: {said(told)}")
-    if told["crosses"]:
+    if told["crosses"] and told["resolved"]:
         axes.axvline(
             M_PER_NM / (2 * told["half_period"]), color=line.get_color(), linewidth=0.8, linestyle=":"
         )
 
 
 def said(told: Mapping[str, Any]) -> str:
-    """Return a resolution in words: half a period, with its uncertainty."""
+    """Return a resolution in words: half a period, with its uncertainty, or that there is none."""
+    if not told["resolved"]:
+        return "none"
     if not told["crosses"]:
         return f"{told['half_period'] / M_PER_NM:.1f} nm or better"
     return f"{told['half_period'] / M_PER_NM:.1f} ± {told['sigma'] / M_PER_NM:.1f} nm"

@@ -20,12 +20,13 @@ SIDE, RINGS = 40, 21
 PNG = b"\x89PNG\r\n"
 
 
-def told(half_period, *, crosses=True, warning=None):
+def told(half_period, *, crosses=True, resolved=True, warning=None):
     return {
         "half_period": half_period,
         "sigma": 0.7e-9,
         "threshold": "half_bit",
         "crosses": crosses,
+        "resolved": resolved,
         "warning": warning,
     }
 
@@ -122,6 +123,14 @@ def test_what_flatters_is_told(section):
     assert NO_GROUND in page
     assert "the same, restored: both were restored alike." in page
     assert NO_GROUND not in report_html([section], "Film")
+
+
+def test_where_nothing_is_resolved_no_figure_is_told(section):
+    nothing = {"single": told(149e-9, resolved=False), "averaged": told(31.2e-9)}
+    page = report_html([replace(section, facts=section.facts | {"resolution": nothing})], "Film")
+    cells = re.findall(r"<td>(.*?)</td>", page)
+    assert cells[2:5] == ["none", "31.2 ± 0.7 nm", "none"]
+    assert "149" not in re.sub("<img[^>]*>", "", page)
 
 
 def test_names_and_provenance_are_text_and_no_markup(section):
