@@ -85,6 +85,7 @@ def _told(one: Resolution) -> dict[str, Any]:
         "sigma": one.sigma,
         "threshold": one.threshold,
         "crosses": one.crosses,
+        "resolved": one.resolved,
         "warning": one.warning,
     }
 

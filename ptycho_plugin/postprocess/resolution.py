@@ -55,6 +55,11 @@ class Resolution:
     crosses: bool
     warning: str | None = None
 
+    @property
+    def resolved(self) -> bool:
+        """Whether the maps tell the same at all: if not, the half period is the lowest frequency's."""
+        return self.rings.has_anything(self.rings.threshold(self.threshold))
+
 
 def resolution(
     first: NDArray[np.floating],

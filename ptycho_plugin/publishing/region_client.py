@@ -23,9 +23,10 @@ class PtychoRegion(Container):
     def __repr__(self) -> str:
         metadata = self.metadata
         finest = metadata["resolution"]["averaged"]
+        told = f"{finest['half_period'] * 1e9:.1f} nm" if finest.get("resolved", True) else "nothing resolved"
         return (
             f"<PtychoRegion '{metadata['region']}' in area '{metadata['area']}' of '{metadata['sample']}', "
-            f"{len(metadata['repeats'])} repeats, {finest['half_period'] * 1e9:.1f} nm>"
+            f"{len(metadata['repeats'])} repeats, {told}>"
         )
 
     @property
@@ -70,7 +71,11 @@ class PtychoRegion(Container):
 
     @property
     def resolution(self) -> Mapping[str, Any]:
-        """Of "single" maps, "averaged" and "restored" halves: half period and sigma in metres, warning."""
+        """Of "single" maps, "averaged" and "restored" halves: half period and sigma in metres, warning.
+
+        Of two repeats the halves are single maps. Where it is not "resolved" there is none; where the curve
+        never "crosses" its threshold it is one pixel or better.
+        """
         told: Mapping[str, Any] = self.metadata["resolution"]
         return told
 

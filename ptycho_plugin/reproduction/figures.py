@@ -148,7 +148,7 @@ def _nm(half_period: float | None) -> float | None:
 
 def _half_period(one: Resolution) -> float | None:
     """Return a resolution in metres, if there is one."""
-    return one.half_period if one.rings.has_anything(one.rings.threshold(one.threshold)) else None
+    return one.half_period if one.resolved else None
 
 
 def _of_region(region: JudgedRegion) -> dict[str, float | None]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ptycho_plugin.geometry import M_PER_NM
 from ptycho_plugin.postprocess.account import ROWS
 from ptycho_plugin.postprocess.frc import Threshold, pixels_in_rings, threshold
-from ptycho_plugin.postprocess.resolution import NOTHING_IN_COMMON
 from ptycho_plugin.view.panels import draw_map, draw_scale_bar
 
 LABELS = {
@@ -21,6 +20,7 @@ LABELS = {
     "averaged": "averages of disjoint repeats",
     "restored": "the same, restored",
 }
+NONE = "none"
 THRESHOLDS: dict[Threshold, tuple[str, str]] = {
     "half_bit": ("half-bit threshold", "--"),
     "one_bit": ("one-bit threshold", "-."),
@@ -143,16 +143,16 @@ def _draw_curve(
     axes: Axes, frequency: NDArray[np.float64], curve: NDArray[np.float64], name: str, told: Mapping[str, Any]
 ) -> None:
     (line,) = axes.plot(frequency, curve, linewidth=1.4, label=f"{LABELS[name]}: {said(told)}")
-    if told["crosses"]:
+    if told["crosses"] and said(told) != NONE:
         axes.axvline(
             M_PER_NM / (2 * told["half_period"]), color=line.get_color(), linewidth=0.8, linestyle=":"
         )
 
 
 def said(told: Mapping[str, Any]) -> str:
-    """Return a resolution in words: half a period, with its uncertainty, if there is one."""
-    if told["warning"] == NOTHING_IN_COMMON:
-        return "none"
+    """Return a resolution in words: half a period, with its uncertainty, or that there is none."""
+    if not told.get("resolved", True):  # which regions did not tell at first
+        return NONE
     if not told["crosses"]:
         return f"{told['half_period'] / M_PER_NM:.1f} nm or better"
     return f"{told['half_period'] / M_PER_NM:.1f} ± {told['sigma'] / M_PER_NM:.1f} nm"

@@ -87,8 +87,9 @@ def test_the_same_noise_flatters_and_is_warned_of():
 @pytest.mark.parametrize("number", [2, 3])
 def test_noise_alone_has_no_resolution_and_is_warned_of(number):
     noise = np.random.default_rng(0).normal(size=(number, 100, 100))
-    assert resolution_of_repeats(noise, PIXEL).warning == NOTHING_IN_COMMON
-    assert resolution_of_repeats(repeats(number, 0), PIXEL).warning is None
+    none, some = resolution_of_repeats(noise, PIXEL), resolution_of_repeats(repeats(number, 0), PIXEL)
+    assert (none.resolved, none.warning) == (False, NOTHING_IN_COMMON)
+    assert (some.resolved, some.warning) == (True, None)
 
 
 def test_one_map_has_no_resolution():

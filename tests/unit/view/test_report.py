@@ -13,7 +13,6 @@ from ptycho_plugin.dose import Grid
 from ptycho_plugin.dose_map import DoseMap
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.postprocess.frc import ring_correlation
-from ptycho_plugin.postprocess.resolution import NOTHING_IN_COMMON
 from ptycho_plugin.view.region_pictures import figure_of_correlation, figure_of_region, figure_of_repeats
 from ptycho_plugin.view.report import LOST, NO_GROUND, RegionSection, report_html, write_report
 
@@ -21,12 +20,13 @@ SIDE, RINGS = 40, 21
 PNG = b"\x89PNG\r\n"
 
 
-def told(half_period, *, crosses=True, warning=None):
+def told(half_period, *, crosses=True, resolved=True, warning=None):
     return {
         "half_period": half_period,
         "sigma": 0.7e-9,
         "threshold": "half_bit",
         "crosses": crosses,
+        "resolved": resolved,
         "warning": warning,
     }
 
@@ -125,6 +125,14 @@ def test_what_flatters_is_told(section):
     assert NO_GROUND not in report_html([section], "Film")
 
 
+def test_where_nothing_is_resolved_no_figure_is_told(section):
+    nothing = {"single": told(149e-9, resolved=False), "averaged": told(31.2e-9)}
+    page = report_html([replace(section, facts=section.facts | {"resolution": nothing})], "Film")
+    cells = re.findall(r"<td>(.*?)</td>", page)
+    assert cells[2:5] == ["none", "31.2 ± 0.7 nm", "none"]
+    assert "149" not in re.sub("<img[^>]*>", "", page)
+
+
 def test_names_and_provenance_are_text_and_no_markup(section):
     page = report_html([section], "<script>alert(1)</script>")
     assert "<script>" not in page
@@ -201,14 +209,6 @@ def test_a_curve_that_does_not_cross_has_no_line_where_it_would(section):
     (axes,) = figure_of_correlation(section.arrays, section.facts).axes
     upright = [line.get_xdata()[0] for line in axes.lines if len(set(line.get_xdata())) == 1]
     assert upright == pytest.approx([1 / (2 * 38.4), 1 / (2 * 31.2)])
-
-
-def test_where_nothing_is_resolved_no_figure_is_told(section):
-    resolution = {"half_period": 501e-9, "sigma": 0.0, "crosses": True, "warning": NOTHING_IN_COMMON}
-    told = section.facts["resolution"] | {"single": section.facts["resolution"]["single"] | resolution}
-    page = report_html([replace(section, facts=section.facts | {"resolution": told})], "Film")
-    assert "501" not in page
-    assert NOTHING_IN_COMMON in page
 
 
 def test_repeats_that_do_not_stand_out_are_told_by_their_number(section):
