@@ -49,15 +49,12 @@ def publish_report(client: Any, subject: Subject, sections: Sequence[RegionSecti
     page = report_html(sections, subject.title)
     about = {subject.kind: subject.name, "regions": [section.name for section in sections]}
     with tiled_errors(client):
-        reports = child(client, CONTAINER, spec=SPEC)
-        if subject.key in reports:
-            reports[subject.key].delete(external_only=False)
-        _write(reports, subject.key, page, about)
+        _write(child(client, CONTAINER, spec=SPEC), subject.key, page, about)
     return f"{CONTAINER}/{subject.key}"
 
 
 def publish_region_report(client: Any, path: str) -> None:
-    """Write the report of a region beside its arrays.
+    """Write the report of a region beside its arrays, in the place of an earlier one.
 
     Parameters
     ----------
@@ -115,7 +112,7 @@ def section_of(client: Any, node: Any) -> RegionSection:
     facts = dict(node.metadata)
     runs = dict(zip(facts["repeats"], facts["runs"], strict=True))
     return RegionSection(
-        name=f"{facts['sample']}, area {facts['area']}, region {facts['region']}",
+        name=f"{facts['sample']} / {facts['area']} / {facts['region']}",
         arrays={name: node[name].read() for name in DIMENSIONS if name in node},
         facts=facts,
         errors=dict(_errors(client, runs)),
@@ -124,6 +121,8 @@ def section_of(client: Any, node: Any) -> RegionSection:
 
 
 def _write(parent: Any, key: str, page: str, about: Mapping[str, Any]) -> None:
+    if key in parent:
+        parent[key].delete(external_only=False)
     metadata = {**about, "media_type": "text/html"}
     parent.write_array(page_bytes(page), key=key, dims=("byte",), metadata=metadata)
 
