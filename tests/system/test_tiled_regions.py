@@ -109,7 +109,8 @@ def test_it_can_be_made_again_with_other_options(tiled: Any, sample: str) -> Non
         _ = told.restored
     with pytest.raises(PublishingError, match="has no 'report': run publish_region_report"):
         _ = told.report
-    publish_region_report(tiled, f"regions/{region_key(sample, AREA, REGION)}/3")
+    for _ in range(2):  # the second in the place of the first
+        publish_region_report(tiled, f"regions/{region_key(sample, AREA, REGION)}/3")
     told = tiled["regions", region_key(sample, AREA, REGION), "3"]
     assert told.report.count("<img") == 5
 
