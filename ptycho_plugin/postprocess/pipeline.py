@@ -118,9 +118,11 @@ class RegionMaps:
                 raise InputError(f"repeat {number} is constant: leave it out")
 
 
-@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True, repr=False)
 class RegionResult:
     """What is told of a region; rows and columns are those that all repeats cover.
+
+    It prints without its arrays.
 
     Parameters
     ----------
@@ -161,6 +163,10 @@ class RegionResult:
     maximum: MaximumShift
     maps: RegionMaps
     options: PostprocessingOptions
+
+    def __repr__(self) -> str:
+        count, rows, columns = self.phases.shape
+        return f"<RegionResult of {count} repeats, {rows} x {columns} px of {self.maps.pixel * 1e9:.1f} nm>"
 
     @property
     def lost(self) -> list[int]:

@@ -49,8 +49,7 @@ def publish_report(client: Any, subject: Subject, sections: Sequence[RegionSecti
     page = report_html(sections, subject.title)
     about = {subject.kind: subject.name, "regions": [section.name for section in sections]}
     with tiled_errors(client):
-        reports = child(client, CONTAINER, spec=SPEC)
-        _write(reports, subject.key, page, about)
+        _write(child(client, CONTAINER, spec=SPEC), subject.key, page, about)
     return f"{CONTAINER}/{subject.key}"
 
 
@@ -113,7 +112,7 @@ def section_of(client: Any, node: Any) -> RegionSection:
     facts = dict(node.metadata)
     runs = dict(zip(facts["repeats"], facts["runs"], strict=True))
     return RegionSection(
-        name=f"{facts['sample']}, area {facts['area']}, region {facts['region']}",
+        name=f"{facts['sample']} / {facts['area']} / {facts['region']}",
         arrays={name: node[name].read() for name in DIMENSIONS if name in node},
         facts=facts,
         errors=dict(_errors(client, runs)),
@@ -122,9 +121,9 @@ def section_of(client: Any, node: Any) -> RegionSection:
 
 
 def _write(parent: Any, key: str, page: str, about: Mapping[str, Any]) -> None:
-    metadata = {**about, "media_type": "text/html"}
     if key in parent:
         parent[key].delete(external_only=False)
+    metadata = {**about, "media_type": "text/html"}
     parent.write_array(page_bytes(page), key=key, dims=("byte",), metadata=metadata)
 
 

@@ -78,7 +78,7 @@ def test_the_second_repeat_brings_average_and_resolution(
     assert told.resolution["restored"]["warning"].startswith("both maps were restored alike")
     assert "repeats" in repr(told)
     assert told.report.startswith("<!doctype html>")
-    assert f"{sample}, area {AREA}, region {REGION}" in told.report
+    assert f"{sample} / {AREA} / {REGION}" in told.report
     with pytest.raises(PublishingError, match="has no 'mass_per_area': run postprocess_region with options"):
         _ = told.mass_per_area
 
@@ -109,7 +109,7 @@ def test_it_can_be_made_again_with_other_options(tiled: Any, sample: str) -> Non
         _ = told.restored
     with pytest.raises(PublishingError, match="has no 'report': run publish_region_report"):
         _ = told.report
-    for _ in range(2):  # the second one replaces the first
+    for _ in range(2):  # the second in the place of the first
         publish_region_report(tiled, f"regions/{region_key(sample, AREA, REGION)}/3")
     told = tiled["regions", region_key(sample, AREA, REGION), "3"]
     assert told.report.count("<img") == 5
@@ -134,7 +134,7 @@ def report(tiled_server: Any, monkeypatch: Any, capsys: Any) -> Callable[..., An
 
 def test_the_sample_has_a_report(tiled: Any, report: Any, sample: str, tmp_path: Path) -> None:
     """Of the one region that the tests above have made."""
-    page, name = tmp_path / "sample.html", f"{sample}, area {AREA}, region {REGION}"
+    page, name = tmp_path / "sample.html", f"{sample} / {AREA} / {REGION}"
     told = report("--sample", sample, "-o", page, "--no-publish")
     assert told == {"report": str(page), "regions": [name]}
     assert "Errors of the reconstructions" in page.read_text("utf-8")
@@ -166,7 +166,7 @@ def test_reports_of_sample_and_series_are_in_tiled_and_the_newest_replaces_the_o
     assert reports.of_sample(sample).count("<img") == 5
     assert dict(tiled[of_sample].metadata) == {
         "sample": sample,
-        "regions": [f"{sample}, area {AREA}, region {REGION}"],
+        "regions": [f"{sample} / {AREA} / {REGION}"],
         "media_type": "text/html",
     }
     (section,) = sections_of_sample(tiled, sample)

@@ -60,7 +60,8 @@ def test_the_last_line_is_one_object_of_figures(ptycho, asked, tmp_path):
     status, stdout, stderr = ptycho("reproduce", "-o", tmp_path)
     assert status == 0
     *table, last = stdout.splitlines()
-    assert json.loads(last) == FOUND
+    assert json.loads(last) == FOUND | {"report": str(tmp_path / "report.html")}
+    assert "mean nothing" not in stdout
     (row,) = (line for line in table if "OCT" in line)
     assert [cell.strip() for cell in row.split("│")[1:-1]] == [
         "OCT",
@@ -88,7 +89,9 @@ def test_full_is_the_published_matrix_of_the_samples_chosen(ptycho, asked, tmp_p
 
 
 def test_quick_is_a_trial(ptycho, asked, tmp_path):
-    assert ptycho("reproduce", "--quick", "-o", tmp_path)[0] == 0
+    status, stdout, _ = ptycho("reproduce", "--quick", "-o", tmp_path)
+    assert status == 0
+    assert "its figures mean nothing" in stdout
     assert asked[0][0] == ReproductionOptions.quick()
 
 

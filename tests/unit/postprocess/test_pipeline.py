@@ -32,6 +32,12 @@ def error(phase, true_phase):
     return np.std(phase - true_phase)
 
 
+def test_a_result_prints_without_its_arrays(region_maps):
+    told = repr(postprocess(region_maps, PLAIN))
+    assert told.startswith(f"<RegionResult of {len(region_maps.photons)} repeats, ")
+    assert "array" not in told
+
+
 def test_the_average_is_the_truth_within_its_error(result, true_phase):
     average = result.average
     assert error(average.mean, true_phase) < 1.15 * np.sqrt(np.mean(average.standard_error**2))
