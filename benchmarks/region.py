@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.report import Figure, print_table
-from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.materials import CDS, PMMA
 from ptycho_plugin.postprocess.account import arrays_of, facts_of
 from ptycho_plugin.postprocess.pipeline import PostprocessingOptions, RegionMaps, postprocess
 from ptycho_plugin.postprocess.registration import MARGIN_PX, inner, shifted
+from ptycho_plugin.reproduction.options import Conditions
 from ptycho_plugin.simulation.octapods import OctapodFilm
 from ptycho_plugin.view.report import RegionSection, write_report
 
-GEOMETRY = Geometry.from_wavelength(0.2e-9, distance=2.236, detector_pixel=172e-6, frame_side=192)
+GEOMETRY = Conditions().geometry
 SIGMA_RAD = 0.0125
 """Noise of one map, as of 1e6 photons a point."""
 NOISE_PX = 0.6

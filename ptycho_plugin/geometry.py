@@ -15,8 +15,9 @@ from ptycho_plugin.checked_model import CheckedModel
 PHOTON_ENERGY_TIMES_WAVELENGTH_EV_M = constants.h * constants.c / constants.e
 """Photon energy times wavelength, h c / e, in eV m."""
 M_PER_UM = 1e-6
-M_PER_NM = 1e-9
 """Stages speak of micrometres."""
+M_PER_NM = 1e-9
+"""Resolutions are told in nanometres."""
 
 ENERGY_TOLERANCE = 5e-4
 """Relative, within which two energies are the same. A zone plate's focal length grows with the energy: 25 um

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.errors import InputError
+from ptycho_plugin.geometry import M_PER_NM
 from ptycho_plugin.materials import Material
 from ptycho_plugin.postprocess.averaging import Average, average, halves
 from ptycho_plugin.postprocess.flattening import Flattened, flattened, unwrapped
@@ -166,7 +167,9 @@ class RegionResult:
 
     def __repr__(self) -> str:
         count, rows, columns = self.phases.shape
-        return f"<RegionResult of {count} repeats, {rows} x {columns} px of {self.maps.pixel * 1e9:.1f} nm>"
+        return (
+            f"<RegionResult of {count} repeats, {rows} x {columns} px of {self.maps.pixel / M_PER_NM:.1f} nm>"
+        )
 
     @property
     def lost(self) -> list[int]:
@@ -289,13 +292,9 @@ def restoration(
     noise_sigma = float(np.sqrt(np.mean(mean.standard_error**2)))
     restored = restore(mean.mean, options.restoration, noise_sigma=noise_sigma, halves=(first, second))
     strength = sqrt(2) * restored.lambda1
+    alike = partial(restore, options=options.restoration, strength=strength)
     with ThreadPoolExecutor(2) as pool:
-        a, b = (
-            half.phase
-            for half in pool.map(
-                partial(restore, options=options.restoration, strength=strength), (first, second)
-            )
-        )
+        a, b = (half.phase for half in pool.map(alike, (first, second)))
     return restored, resolution(a, b, pixel, options.threshold, warning=SAME_RESTORATION)
 
 

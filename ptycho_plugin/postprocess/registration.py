@@ -225,13 +225,12 @@ def align(
     # and not periodic, it would ring from the borders into a map that is shifted.
     levelling = _levelling(reference)
     flat = reference * levelling
-    level = moved = without_relative_ramp(image, flat)
-    shift = np.zeros(2)
+    level = without_relative_ramp(image, flat)
+    found = Alignment(level, np.zeros(2))
     for reach_px in (MARGIN_PX, *(passes - 1) * (NEAR_PX,)):
-        shift = _within_margin(shift + find_shift(_features(flat), _features(moved), reach_px=reach_px))
-        moved = without_relative_ramp(shifted(level, shift), flat)
-    moved *= levelling.conj()
-    return Alignment(moved, shift)
+        step = find_shift(_features(flat), _features(found.image), reach_px=reach_px)
+        found = _moved(level, flat, _within_margin(found.shift_px + step))
+    return Alignment(found.image * levelling.conj(), found.shift_px)
 
 
 def align_repeats(repeats: NDArray[np.complexfloating]) -> list[Alignment]:
@@ -255,27 +254,26 @@ def align_repeats(repeats: NDArray[np.complexfloating]) -> list[Alignment]:
     InputError
         As of `without_relative_ramp`.
     """
-    first, levelling = repeats[0], _levelling(repeats[0])
+    levelling = _levelling(repeats[0])
+    first = repeats[0] * levelling
     with ThreadPoolExecutor(THREADS) as pool:
-        unmoved = list(pool.map(lambda image: without_relative_ramp(image, first), repeats))
-        found = list(pool.map(lambda image: align(image, first), repeats))
+        level = list(pool.map(lambda image: without_relative_ramp(image, first), repeats))
+        found = list(pool.map(lambda image: align(image, first), level))
 
-        def features(images: Iterable[NDArray[np.complex128]]) -> list[NDArray[np.float64]]:
-            return [_features(image * levelling) for image in images]
-
-        def onto_others(moving: list[NDArray[np.complex128]], reach_px: int) -> list[NDArray[np.float64]]:
+        def onto_others(moving: Iterable[NDArray[np.complex128]], reach_px: int) -> list[NDArray[np.float64]]:
             total = np.sum([one.image for one in found], axis=0)
-            others = features(total - one.image for one in found)
-            return list(pool.map(partial(find_shift, reach_px=reach_px), others, features(moving)))
+            others = [_features(total - one.image) for one in found]
+            return list(pool.map(partial(find_shift, reach_px=reach_px), others, map(_features, moving)))
 
         def onto_first(shifts: list[NDArray[np.float64]]) -> list[Alignment]:
             relative = [_within_margin(shift - shifts[0]) for shift in shifts]
-            return list(pool.map(lambda image, shift: _moved(image, first, shift), repeats, relative))
+            return list(pool.map(lambda image, shift: _moved(image, first, shift), level, relative))
 
         for _ in range(ROUNDS):
-            found = onto_first(onto_others(unmoved, MARGIN_PX))
+            found = onto_first(onto_others(level, MARGIN_PX))
         rests = onto_others([one.image for one in found], NEAR_PX)
-        return onto_first([one.shift_px + rest for one, rest in zip(found, rests, strict=True)])
+        found = onto_first([one.shift_px + rest for one, rest in zip(found, rests, strict=True)])
+    return [Alignment(one.image * levelling.conj(), one.shift_px) for one in found]
 
 
 def distinctness(image: NDArray[np.complexfloating], others: NDArray[np.complexfloating]) -> float:
@@ -315,13 +313,10 @@ def _within_margin(shift: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _moved(
-    image: NDArray[np.complexfloating], reference: NDArray[np.complexfloating], shift: NDArray[np.float64]
+    level: NDArray[np.complex128], reference: NDArray[np.complexfloating], shift: NDArray[np.float64]
 ) -> Alignment:
-    """Return a map that is moved by a known shift, with the reference's phase and ramp."""
-    levelling = _levelling(reference)
-    flat = reference * levelling
-    moved = without_relative_ramp(shifted(without_relative_ramp(image, flat), shift), flat)
-    return Alignment(moved * levelling.conj(), shift)
+    """Return a map without ramp, moved by a known shift onto a level reference."""
+    return Alignment(without_relative_ramp(shifted(level, shift), reference), shift)
 
 
 def _features(image: NDArray[np.complexfloating]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tiled.client.container import Container
 
 from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.geometry import M_PER_NM
 from ptycho_plugin.publishing.report_client import page_of
 
 
@@ -23,7 +24,8 @@ class PtychoRegion(Container):
     def __repr__(self) -> str:
         metadata = self.metadata
         finest = metadata["resolution"]["averaged"]
-        told = f"{finest['half_period'] * 1e9:.1f} nm" if finest.get("resolved", True) else "nothing resolved"
+        half_period = f"{finest['half_period'] / M_PER_NM:.1f} nm"
+        told = half_period if finest.get("resolved", True) else "nothing resolved"
         return (
             f"<PtychoRegion '{metadata['region']}' in area '{metadata['area']}' of '{metadata['sample']}', "
             f"{len(metadata['repeats'])} repeats, {told}>"

@@ -20,7 +20,8 @@ LABELS = {
     "averaged": "averages of disjoint repeats",
     "restored": "the same, restored",
 }
-NONE = "none"
+NOTHING = "none"
+"""What is told where there is no figure."""
 THRESHOLDS: dict[Threshold, tuple[str, str]] = {
     "half_bit": ("half-bit threshold", "--"),
     "one_bit": ("one-bit threshold", "-."),
@@ -143,7 +144,7 @@ def _draw_curve(
     axes: Axes, frequency: NDArray[np.float64], curve: NDArray[np.float64], name: str, told: Mapping[str, Any]
 ) -> None:
     (line,) = axes.plot(frequency, curve, linewidth=1.4, label=f"{LABELS[name]}: {said(told)}")
-    if told["crosses"] and said(told) != NONE:
+    if told["crosses"] and _is_resolved(told):
         axes.axvline(
             M_PER_NM / (2 * told["half_period"]), color=line.get_color(), linewidth=0.8, linestyle=":"
         )
@@ -151,8 +152,12 @@ def _draw_curve(
 
 def said(told: Mapping[str, Any]) -> str:
     """Return a resolution in words: half a period, with its uncertainty, or that there is none."""
-    if not told.get("resolved", True):  # which regions did not tell at first
-        return NONE
+    if not _is_resolved(told):
+        return NOTHING
     if not told["crosses"]:
         return f"{told['half_period'] / M_PER_NM:.1f} nm or better"
     return f"{told['half_period'] / M_PER_NM:.1f} ± {told['sigma'] / M_PER_NM:.1f} nm"
+
+
+def _is_resolved(told: Mapping[str, Any]) -> bool:
+    return bool(told.get("resolved", True))  # which regions did not tell at first

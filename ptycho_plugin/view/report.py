@@ -26,6 +26,7 @@ from ptycho_plugin.postprocess.account import ROWS
 from ptycho_plugin.view.dose_picture import figure_of_dose
 from ptycho_plugin.view.region_pictures import (
     LABELS,
+    NOTHING,
     Arrays,
     figure_of_correlation,
     figure_of_errors,
@@ -36,7 +37,6 @@ from ptycho_plugin.view.region_pictures import (
 )
 
 TEMPLATE = "report.html"
-NOTHING = "none"
 NO_GROUND = (
     "No ground without matter stands out: the zero of the phase is the upper edge of the phases, and shifts "
     "are lower bounds."
@@ -96,7 +96,7 @@ class RegionSection:
         of_repeats = "The repeats, registered, and how far each lies away from the first."
         of_correlation = (
             "Fourier ring correlation. A resolution is told where a curve first falls below the darkest "
-            "threshold (dotted)."
+            "threshold (upright, dotted)."
         )
         yield "maps", of_maps, figure_of_region(arrays, facts)
         yield "repeats", of_repeats, figure_of_repeats(arrays, facts)
