@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any, get_args
 
@@ -122,7 +123,7 @@ class DoseGuard:
         self._request = EndRequest()
         self._bundling = self._holds_frame = False
         """Whether an event is put together, and the detector read into it."""
-        self._armed: dict[str, Status] = {}
+        self._armed: dict[str, tuple[Hashable, Status]] = {}
         """Of the counters, by their names: done when they have measured during an exposure."""
         self._calibration: FluxCalibration | None = None
         self._exposure: PendingExposure | None = None
@@ -339,7 +340,7 @@ class DoseGuard:
         if exposure is None or message.obj is not self._beamline.detector:
             status = yield from self._remembered(message)
             if message.obj in (self._beamline.flux, self._beamline.encoder):
-                self._armed[message.obj.name] = status
+                self._armed[message.obj.name] = message.kwargs.get("group"), status
             return status
         if exposure.triggered:
             raise DoseRefusal(
@@ -347,8 +348,11 @@ class DoseGuard:
                 "in between"
             )
         # What is done already was of an exposure before.
-        armed = {name: status for name, status in self._armed.items() if not status.done}
-        status = yield from effective(message, partial(exposure.begin, armed))
+        armed = {name: one for name, one in self._armed.items() if not one[1].done}
+        for group, status in armed.values():  # they were armed before there was an exposure
+            exposure.statuses.setdefault(group, []).append(status)
+        counters = {name: status for name, (_, status) in armed.items()}
+        status = yield from effective(message, partial(exposure.begin, counters))
         return self._remember(message, status)
 
     def _remembered(self, message: Msg) -> MsgGenerator[Status]:
@@ -362,11 +366,13 @@ class DoseGuard:
     def _wait(self, message: Msg) -> MsgGenerator[Any]:
         if self._request:
             message = message._replace(kwargs={**message.kwargs, "timeout": self._request.left_s})
+        timeout_s = message.kwargs.get("timeout")
+        until = inf if timeout_s is None else monotonic() + timeout_s
         answer = yield message
         if self._exposure is not None:
             group = message.args[0] if message.args else message.kwargs["group"]
             for status in self._exposure.statuses.get(group, ()):
-                while not (status.done or self._request.is_late):
+                while not (status.done or self._request.is_late or monotonic() >= until):
                     yield from bps.sleep(POLL_S)
                 if status.done:
                     yield from until_done(status)  # what it failed with is raised

@@ -152,6 +152,33 @@ def test_an_abort_in_an_exposure_keeps_its_frame_and_parks_the_stage(
     assert documents.of("start")[0]["num_points"] == len(POINTS) - 1
 
 
+@pytest.mark.parametrize("at", ["trigger", "wait"])
+def test_an_abort_lets_the_exposure_end_before_the_shutter_closes(
+    engine: RunEngine, film: Any, scan: Any, at: str, run_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutter, seen, closed_on = film.beamline.shutter, [], []
+    gate, drive = shutter._gate, shutter._drive
+    monkeypatch.setattr(gate, "_time_factor", 1.0)  # an exposure that takes no time cannot be cut
+
+    def watched(state: str) -> Any:
+        if state == "closed":
+            closed_on.append(gate.is_high)
+        return drive(state)
+
+    def in_the_first_exposure(message: Msg) -> bool:
+        seen.append(message)
+        triggered = any(m.command == "trigger" and m.obj is film.beamline.detector for m in seen)
+        return triggered and message.command == at
+
+    monkeypatch.setattr(shutter, "_drive", watched)
+    with pytest.raises(RunEngineInterrupted):
+        run_until(scan(), in_the_first_exposure, abort)
+    assert closed_on
+    assert not any(closed_on)
+    assert film.ledger.scans.progress(film.region, REPEAT).done == (0,)
+    film.assert_told()
+
+
 def test_an_abort_before_the_detector_exposes_leaves_the_point_to_the_next_run(
     engine: RunEngine, film: Any, documents: Any, scan: Any, run_until: Any
 ) -> None:
