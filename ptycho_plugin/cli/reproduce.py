@@ -18,14 +18,14 @@ COLUMNS = (
     ("half-bit, averages restored", "20 to 27"),
     ("restored, against the truth", "not known"),
     ("largest shift", "rising in this order"),
-    ("its truth", "not known"),
+    ("its truth / as shown", "not known"),
     ("99.9th percentile", "not printed"),
-    ("its truth", "not known"),
+    ("its truth / as shown", "not known"),
 )
 """Of the table, with what the paper prints."""
 CAPTION = (
     "Half-bit and truth: half periods in nm, a mean over the sample's regions. Largest shift and percentile: "
-    "of the phase, in rad, ± what the single maps span."
+    "of the phase, in rad, ± what the single maps span. As shown: by maps as sharp and as noisy as these."
 )
 CELL = len("0.000 ± 0.000")
 WIDTH = 10 * (CELL + 3)
@@ -114,7 +114,7 @@ def cells(sample: dict[str, float | None]) -> list[str]:
         *(half_period(f"half_bit_{row}_nm") for row in ("single", "average", "restored")),
         half_period("true_restored_nm"),
         f"{sample['max_phase_rad']:.3f} ± {sample['max_phase_error_rad']:.3f}",
-        f"{sample['max_phase_true_rad']:.3f}",
+        f"{sample['max_phase_true_rad']:.3f} / {sample['max_phase_true_as_shown_rad']:.3f}",
         f"{sample['percentile_rad']:.3f} ± {sample['percentile_error_rad']:.3f}",
-        f"{sample['percentile_true_rad']:.3f}",
+        f"{sample['percentile_true_rad']:.3f} / {sample['percentile_true_as_shown_rad']:.3f}",
     ]

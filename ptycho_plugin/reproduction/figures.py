@@ -14,10 +14,10 @@ from ptycho_plugin.geometry import M_PER_NM, M_PER_UM
 from ptycho_plugin.materials import CDS
 from ptycho_plugin.measurement import window_half_px
 from ptycho_plugin.postprocess.account import arrays_of, facts_of
-from ptycho_plugin.postprocess.frc import ring_correlation
+from ptycho_plugin.postprocess.frc import fourier_rings, ring_correlation, windowed_transform
 from ptycho_plugin.postprocess.matter import maximum_shift
 from ptycho_plugin.postprocess.pipeline import PostprocessingOptions, RegionMaps, RegionResult, postprocess
-from ptycho_plugin.postprocess.registration import MARGIN_PX, align, inner
+from ptycho_plugin.postprocess.registration import MARGIN_PX, align, inner, shifted
 from ptycho_plugin.postprocess.repeats import window_about
 from ptycho_plugin.postprocess.resolution import Resolution
 from ptycho_plugin.reproduction.dose import dose_of
@@ -58,6 +58,45 @@ class JudgedRegion:
         rings = ring_correlation(np.angle(inner(aligned)), self.true_phase)
         level = rings.threshold_to_truth("half_bit")
         return rings.half_period(level, self.result.maps.pixel) if rings.has_anything(level) else None
+
+    def truth_as_shown(self) -> NDArray[np.float64]:
+        """Return the phases (repeat, row, column) in rad of the truth in maps as sharp and as noisy as these.
+
+        The truth where a map sees it, each ring of frequencies times the mean part of it that is in the maps,
+        plus the map's deviation from all maps' average, turned by 180 degrees: at other places than the matter
+        it was found with. What maps lose by their resolution and gain by noise is in it, and nothing else.
+        """
+        phases = self.result.phases
+        mean = phases.mean(axis=0)
+        truths = np.stack([self._true_phase_under(phase) for phase in phases])
+        transfer = _transfer(phases, truths)
+        blurred = np.stack([_through(truth, transfer) for truth in truths])
+        noise = (phases - mean) * np.sqrt(len(phases) / (len(phases) - 1))
+        return np.asarray(blurred + np.rot90(noise, 2, axes=(1, 2)), np.float64)
+
+    def _true_phase_under(self, phase: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the true phase (row, column), moved by a fraction of a pixel onto a map."""
+        alignment = align(self.truth, np.exp(1j * np.pad(phase, MARGIN_PX, mode="reflect")))
+        return np.asarray(np.angle(inner(shifted(self.truth, alignment.shift_px))))
+
+
+def _transfer(phases: NDArray[np.floating], truths: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return how much of the truth (map, row, column) is in maps of it, on average: (ring,)."""
+    ring = fourier_rings(phases.shape[1:]).ravel()
+
+    def total(values: NDArray[np.floating]) -> NDArray[np.float64]:
+        return np.bincount(ring, values.ravel())
+
+    shared, there = 0.0, 0.0
+    for phase, truth in zip(phases, truths, strict=True):
+        shown, true = windowed_transform(phase), windowed_transform(truth)
+        shared, there = shared + total((shown * true.conj()).real), there + total(np.abs(true) ** 2)
+    return np.asarray(np.divide(shared, there, out=np.zeros_like(there), where=np.asarray(there) > 0))
+
+
+def _through(image: NDArray[np.floating], transfer: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return an image (row, column) with each ring of its frequencies times a number."""
+    return np.asarray(np.fft.ifft2(np.fft.fft2(image) * transfer[fourier_rings(image.shape)]).real)
 
 
 def judged(conditions: Conditions, measured: MeasuredRegion) -> JudgedRegion:
@@ -153,6 +192,7 @@ def _half_period(one: Resolution) -> float | None:
 
 def _of_region(region: JudgedRegion) -> dict[str, float | None]:
     result, true = region.result, maximum_shift(region.true_phase[None])
+    shown = maximum_shift(region.truth_as_shown())
     assert result.restored is not None  # noqa: S101  (for the type checker: the options restore)
     assert result.restored_halves is not None  # noqa: S101
     return {
@@ -165,8 +205,10 @@ def _of_region(region: JudgedRegion) -> dict[str, float | None]:
         "max_phase_rad": result.maximum.value,
         "max_phase_error_rad": result.maximum.error,
         "max_phase_true_rad": true.value,
+        "max_phase_true_as_shown_rad": shown.value,
         "percentile_rad": result.maximum.percentile,
         "percentile_error_rad": result.maximum.percentile_error,
         "percentile_true_rad": true.percentile,
+        "percentile_true_as_shown_rad": shown.percentile,
         "residual": mean(repeat.residual for repeat in region.measured.repeats),
     }

@@ -90,6 +90,18 @@ def test_figures_are_json_with_each_key_that_is_promised(region):
     assert sample["residual"] == 0.02
 
 
+def test_maps_that_are_blurred_agree_with_the_truth_as_they_show_it(measured):
+    rng = np.random.default_rng(7)
+    blurred = gaussian_filter(measured.truth.transmission, 1.5)
+    repeats = tuple(repeat(blurred, (0.0, 0.0), int(seed)) for seed in rng.integers(99, size=4))
+    region = judged(CONDITIONS, MeasuredRegion(measured.region, repeats, measured.truth))
+    found, sharp = region.result.maximum, -region.true_phase.min()
+    shown = region.truth_as_shown()
+    assert sharp - found.value > 3 * found.error
+    assert -shown.min(axis=(1, 2)).mean() == pytest.approx(found.value, abs=found.error)
+    np.testing.assert_allclose(shown.std(axis=(1, 2)), region.result.phases.std(axis=(1, 2)), rtol=0.02)
+
+
 def test_several_regions_of_a_sample_are_averaged(region, measured):
     one = figures(CONDITIONS, [region])["samples"]["PMMA-350"]
     two = figures(CONDITIONS, [region, region])["samples"]["PMMA-350"]
