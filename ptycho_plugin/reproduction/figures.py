@@ -63,8 +63,8 @@ class JudgedRegion:
         """Return the phases (repeat, row, column) in rad of the truth in maps as sharp and as noisy as these.
 
         The truth where a map sees it, each ring of frequencies times the mean part of it that is in the maps,
-        plus the map's deviation from all maps' average, turned by 180 degrees: at other places than the matter
-        it was found with. What maps lose by their resolution and gain by noise is in it, and nothing else.
+        plus the map's deviation from all maps' average, turned by 180 degrees: away from the matter it was
+        found with. What maps lose by their resolution and gain by noise is in it, and nothing else.
         """
         phases = self.result.phases
         mean = phases.mean(axis=0)
