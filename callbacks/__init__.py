@@ -1,6 +1,6 @@
-"""What is subscribed to the RunEngine: the raw run's writer and the live reconstruction."""
+"""What is subscribed to the RunEngine: the spool, and the live reconstruction that follows it."""
 
 from ptycho_plugin.callbacks.live_reconstruction import LiveReconstruction
-from ptycho_plugin.callbacks.raw_run import raw_run_writer
+from ptycho_plugin.callbacks.run_spool import RunSpool
 
-__all__ = ["LiveReconstruction", "raw_run_writer"]
+__all__ = ["LiveReconstruction", "RunSpool"]

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ptycho_plugin.callbacks import LiveReconstruction, raw_run_writer
+    from ptycho_plugin.callbacks import LiveReconstruction, RunSpool
     from ptycho_plugin.dataset import PtychoDataset
     from ptycho_plugin.devices import replayed_beamline, simulated_beamline
     from ptycho_plugin.dose_query import dose_so_far
@@ -68,6 +68,7 @@ _HOME = {
     "RegionMatrix": "region_matrix",
     "ResolutionReached": "postprocess.stopping",
     "RestorationOptions": "postprocess.restoration_options",
+    "RunSpool": "callbacks",
     "Sample": "plans",
     "StopCriteria": "postprocess.stopping",
     "ZonePlate": "optics",
@@ -84,7 +85,6 @@ _HOME = {
     "probe_calibration": "plans",
     "ptycho_fly_scan": "plans",
     "ptycho_scan": "plans",
-    "raw_run_writer": "callbacks",
     "read_dataset": "io",
     "reconstruct": "reconstruction.whole_scan",
     "replayed_beamline": "devices",
@@ -113,6 +113,7 @@ __all__ = [
     "RegionMatrix",
     "ResolutionReached",
     "RestorationOptions",
+    "RunSpool",
     "Sample",
     "StopCriteria",
     "ZonePlate",
@@ -129,7 +130,6 @@ __all__ = [
     "probe_calibration",
     "ptycho_fly_scan",
     "ptycho_scan",
-    "raw_run_writer",
     "read_dataset",
     "reconstruct",
     "replayed_beamline",

@@ -31,6 +31,10 @@ class PublishingError(PtychoError, RuntimeError):
     """Tiled refused or could not be reached."""
 
 
+class TiledUnreachableError(PublishingError):
+    """Tiled does not answer, or not now: the same may work later."""
+
+
 class ReconstructionError(PtychoError, RuntimeError):
     """An engine that diverged or was given data it cannot use."""
 

@@ -125,18 +125,17 @@ def _scan(
 
     from ptycho_plugin.publishing.calibrations import CalibrationStore
 
-    client = server.client()
     frames, spool = output / FRAMES, output / SPOOL
-    with make_beamline(frames, CalibrationStore(client)) as beamline, progress_bars() as bars:
-        from ptycho_plugin.callbacks import LiveReconstruction, raw_run_writer
+    with make_beamline(frames, CalibrationStore(server.client())) as beamline, progress_bars() as bars:
+        from ptycho_plugin.callbacks import LiveReconstruction
         from ptycho_plugin.plans import ptycho_scan
 
         RE = RunEngine({})  # noqa: N806  everybody's name for it
-        live = LiveReconstruction(server.uri, spool, frames, on_progress=ReconstructionBar(bars))
-        for callback in (ScanBar(bars), raw_run_writer(client, spool), live):
-            RE.subscribe(callback)
-        RE(ptycho_scan(beamline, trajectory=trajectory, options=options))
-        return live.wait()
+        with LiveReconstruction(server.uri, spool, frames, on_progress=ReconstructionBar(bars)) as live:
+            RE.subscribe(ScanBar(bars))
+            RE.subscribe(live)
+            RE(ptycho_scan(beamline, trajectory=trajectory, options=options))
+            return live.wait()
 
 
 def _score(reconstruction: PtychoReconstruction) -> Score:

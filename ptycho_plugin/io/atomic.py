@@ -15,6 +15,8 @@ from ptycho_plugin.errors import InputError
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``, which takes its place when the block succeeds.
 
+    It is on the disk by then: after a power failure the old file is there, or the new one.
+
     Raises
     ------
     InputError
@@ -23,11 +25,32 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
+        _sync(part, os.O_RDWR)
         part.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path} could not be written: {error}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk.
+
+    Raises
+    ------
+    OSError
+        If the disk does not take them.
+    """
+    _sync(folder, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    file = os.open(path, flags)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def check_writable(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What came of a live reconstruction."""
+"""What came of a run and its live reconstruction."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LiveOutcome:
-    """How the live reconstruction of one run ended; it prints what is not as by default.
+    """What came of one run; it prints what is not as by default.
 
     Parameters
     ----------
     uid : str
         Of the run.
+    raw_path : str or None
+        Where the raw run is, below the tree's root, once Tiled was asked and has all of it.
     tiled_path : str or None
         Where the final result is, below the tree's root.
     first_map_s : float or None
@@ -35,10 +37,11 @@ class LiveOutcome:
         From the final map in Tiled to that, in seconds.
     warnings : tuple of str
     error : str or None
-        Why there is no final result in Tiled.
+        Why there is no final result in Tiled, or no raw run.
     """
 
     uid: str
+    raw_path: str | None = None
     tiled_path: str | None = None
     first_map_s: float | None = None
     final_map_s: float | None = None

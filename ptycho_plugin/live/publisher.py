@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ptycho_plugin.errors import DivergenceError, PublishingError
+from ptycho_plugin.errors import DivergenceError, PublishingError, TiledUnreachableError
 from ptycho_plugin.io import write_result
+from ptycho_plugin.live.attempts import Attempts
 from ptycho_plugin.publishing.results import ResultWriter, Status
 from ptycho_plugin.reconstruction.result import Result
 
@@ -64,21 +65,34 @@ class Publisher:
         self._due = time.monotonic() + self._pause
 
     def finish(self, result: Result, md: Mapping[str, Any], status: Status = "final") -> str:
-        """Write the final result, or the last good one, and return its path in Tiled.
+        """Write the final result, or the last good one, and return its path in Tiled, once that answers.
 
         Raises
         ------
         PublishingError
             If it cannot be written there; the sentence names the file that holds it.
         """
+        attempts = Attempts()
         try:
-            self._writer.write_final(result, md, status)
+            while not self._is_written(result, md, status, attempts):
+                time.sleep(max(0.0, attempts.due - time.monotonic()))
         except Exception as error:  # whatever it is, the result must not be lost
             path = self._folder / RESULT_FILE
             write_result(path, result, self._writer.provenance(result))
             reason = error if isinstance(error, PublishingError) else repr(error)
             raise PublishingError(f"{reason}; the {status} result is in {path}") from error
         return self._writer.path
+
+    def _is_written(self, result: Result, md: Mapping[str, Any], status: Status, attempts: Attempts) -> bool:
+        """Write the result, unless Tiled does not answer; say so the first time."""
+        try:
+            self._writer.write_final(result, md, status)
+        except TiledUnreachableError as error:
+            if not attempts.failures:
+                self._report(warning=f"{error}; the {status} result waits for it")
+            attempts.failed()
+            return False
+        return True
 
     def keep(self, error: DivergenceError) -> str:
         """Write the last good result before a divergence; return a sentence that says where it is."""

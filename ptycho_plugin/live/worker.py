@@ -1,42 +1,46 @@
 """The process that reconstructs one run while it is measured.
 
 ``python -m ptycho_plugin.live.worker RUN_FOLDER --tiled URI --data FOLDER`` reads documents from
-the spool in the run's folder. A byte on standard input says that there is more, its end that
-nothing will follow. The API key is in the variable ``TILED_API_KEY``. Progress and outcome go to
+the spool in the run's folder. The API key is in the variable ``TILED_API_KEY``. Progress and outcome go to
 standard output, one JSON object a line.
 
-Where a worker died, the same command run by hand reconstructs the run again: standard input is
-not read once the spool holds the stop document.
+With ``--owned`` a byte on standard input says that there is more, and its end that the owner has ended: then
+the worker does as well, since another one begins where the spool does. Without, the command reconstructs a
+run again that is closed.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
-import select
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
-from ptycho_plugin.errors import InputError, PtychoError, ReconstructionError
+from ptycho_plugin.errors import InputError, PtychoError, ReconstructionError, TiledUnreachableError
 from ptycho_plugin.live.frame_files import FrameFiles
 from ptycho_plugin.live.intake import Intake
 from ptycho_plugin.live.session import Session
 from ptycho_plugin.live.spool import FILE_NAME
+from ptycho_plugin.live.worker_process import TRY_AGAIN
 from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.connection import connect
 
 OWNER = 1
 """Standard output: what libraries print goes to the log instead."""
 
+LOCK_NAME = "worker.lock"
+
 NICENESS = 5
 """Where cores are few, the RunEngine comes first."""
 
 
-def reconstruct_run(folder: Path, data: Path, client: Any) -> None:
+def reconstruct_run(folder: Path, data: Path, client: Any, more: Callable[[float | None], None]) -> None:
     """Follow a run to its end, iterating while it grows, and publish the result.
 
     Parameters
@@ -47,6 +51,8 @@ def reconstruct_run(folder: Path, data: Path, client: Any) -> None:
         The folder whose frame files may be read.
     client : tiled client
         Of the tree's root.
+    more : callable
+        Returns when there is more in the spool, or after some seconds.
 
     Raises
     ------
@@ -59,7 +65,7 @@ def reconstruct_run(folder: Path, data: Path, client: Any) -> None:
         def start() -> Session:
             return Session(intake.run, client, folder, report)
 
-        session = _follow(intake, start)
+        session = _follow(intake, start, more)
         for exposures in intake.take_late():
             session = session or start()
             session.add(exposures)
@@ -68,34 +74,70 @@ def reconstruct_run(folder: Path, data: Path, client: Any) -> None:
     session.finish(intake.counts)
 
 
-def _follow(intake: Intake, start: Callable[[], Session]) -> Session | None:
-    """Take exposures in and iterate until the run has ended; return the session that has them."""
+def _follow(
+    intake: Intake, start: Callable[[], Session], more: Callable[[float | None], None]
+) -> Session | None:
+    """Take exposures in and iterate until the run is closed; return the session that has them."""
     session: Session | None = None
-    more = True
     while True:
         exposures = intake.take()
         if exposures is not None:
             session = session or start()
             session.add(exposures)
-        if intake.run.stop is not None or not more:
+        if intake.run.stop is not None:
             return session
         if session is not None and session.ready:
             session.iterate()
-            more = _wait(at_most=0)
+            more(0)
         else:
-            more = _wait(at_most=None)
+            more(None)
 
 
-def _wait(at_most: float | None) -> bool:
-    """Return whether the producer is still there, after a poke or the time."""
-    # Not `selectors`, whose epoll refuses a file such as /dev/null.
-    readable, _, _ = select.select([sys.stdin], [], [], at_most)
-    return not readable or bool(os.read(sys.stdin.fileno(), 65536))
+class Owner:
+    """Standard input, where the owner says that there is more; this process ends when it does."""
+
+    def __init__(self) -> None:
+        self._more = Event()
+        Thread(target=self._hear, name="owner", daemon=True).start()
+
+    def __call__(self, at_most: float | None) -> None:
+        """Return when there is more in the spool, or after some seconds."""
+        self._more.wait(at_most)
+        self._more.clear()
+
+    def _hear(self) -> None:
+        while os.read(sys.stdin.fileno(), 65536):
+            self._more.set()
+        os._exit(TRY_AGAIN)
 
 
-def _check_spool(folder: Path) -> None:
+def nothing_more(at_most: float | None) -> None:
+    """Refuse to wait for a run that nobody closes.
+
+    Raises
+    ------
+    InputError
+        If it would be for ever.
+    """
+    if at_most is None:
+        raise InputError("the run is not closed: start a LiveReconstruction or `ptycho live` on its spool")
+
+
+def _lock(folder: Path) -> int:
+    """Return the lock that one worker of a run has.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no spool.
+    BlockingIOError
+        If another one has it.
+    """
     if not (folder / FILE_NAME).is_file():
         raise InputError(f"{folder} holds no {FILE_NAME}: name the folder of one run in the spool")
+    lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock
 
 
 def report(**message: Any) -> None:
@@ -110,12 +152,19 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="the run's folder, with its spool")
     parser.add_argument("--tiled", required=True, help="address of the Tiled tree")
     parser.add_argument("--data", required=True, type=Path, help="folder of the frames' files")
+    parser.add_argument("--owned", action="store_true", help="end with standard input")
     arguments = parser.parse_args()
     os.nice(NICENESS)
+    more = Owner() if arguments.owned else nothing_more
     try:
-        _check_spool(arguments.folder)
+        _lock(arguments.folder)
         with redirect_stdout(sys.stderr):
-            reconstruct_run(arguments.folder, arguments.data, connect(arguments.tiled))
+            reconstruct_run(arguments.folder, arguments.data, connect(arguments.tiled), more)
+    except BlockingIOError:
+        return TRY_AGAIN
+    except TiledUnreachableError as error:
+        report(warning=str(error))
+        return TRY_AGAIN
     except PtychoError as error:
         report(outcome={"error": str(error)})
         return 1

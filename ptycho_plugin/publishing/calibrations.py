@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,8 @@ FIELD_TOLERANCE = 5e-3
 """Relative, of distance and of the window lambda z / pixel, the scale of the probe's grid."""
 PROBE_MAX_AGE = timedelta(days=1)
 KEY_DIGITS = 16
+ARRIVAL_S = 5.0
+"""How long a run that has ended may be on its way."""
 NEWEST_FIRST = ("date", -1)
 
 
@@ -187,12 +190,17 @@ class CalibrationStore:
     def run(self, uid: str) -> tuple[ScanMetadata, tuple[int, ...]]:
         """Return what the run ``raw/<uid>`` says about itself, and the shape of its full frames.
 
+        A run that has just ended may still be on its way into Tiled: it is waited for, for some seconds.
+
         Raises
         ------
         InputError
             If it is no run of this package.
         """
+        patience = time.monotonic() + ARRIVAL_S
         with tiled_errors(self._client):
+            while not self._is_closed(uid) and time.monotonic() < patience:
+                time.sleep(ARRIVAL_S / 50)
             try:
                 run = self._client["raw", uid]
                 scan = ScanMetadata.from_start(dict(run.metadata["start"]))
@@ -200,8 +208,14 @@ class CalibrationStore:
             except KeyError:
                 raise PublishingError(
                     f"there is no run {uid} with frames under {self._client.uri}/raw: check the uid, "
-                    "and that a raw_run_writer was subscribed when it was taken"
+                    "and that a LiveReconstruction was subscribed when it was taken"
                 ) from None
+
+    def _is_closed(self, uid: str) -> bool:
+        try:
+            return bool(self._client["raw", uid].metadata.get("stop"))
+        except KeyError:
+            return False
 
     def _existing(self, kind: str, key: str) -> Any:
         try:

@@ -9,10 +9,13 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.errors import PublishingError, TiledUnreachableError
 
 REFUSED = (401, 403)
 CONFLICT = 409
+SERVERS_FAULT = 500
+"""Statuses from here on, with 429 for a server that is busy, say nothing against the request."""
+BUSY = 429
 
 
 def split_key(uri: str) -> tuple[str, str | None]:
@@ -92,7 +95,7 @@ def _tree(address: str, context: Any, path: list[str]) -> Any:
     return client
 
 
-def child(client: Any, *path: str, spec: str | None = None) -> Any:
+def child(client: Any, *path: str, spec: Any = None) -> Any:
     """Return the container at a path below a client, creating what is missing of it, with a spec if given."""
     for key in path:
         if key not in client:
@@ -101,7 +104,7 @@ def child(client: Any, *path: str, spec: str | None = None) -> Any:
     return client
 
 
-def _create(client: Any, key: str, specs: list[str]) -> None:
+def _create(client: Any, key: str, specs: list[Any]) -> None:
     import httpx
 
     try:
@@ -114,6 +117,8 @@ def _create(client: Any, key: str, specs: list[str]) -> None:
 @contextmanager
 def tiled_errors(where: Any) -> Iterator[None]:
     """Turn what Tiled's client raises into a `PublishingError` that never shows a key.
+
+    It is a `TiledUnreachableError` where the same may work later.
 
     Parameters
     ----------
@@ -128,9 +133,11 @@ def tiled_errors(where: Any) -> Iterator[None]:
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise PublishingError(_no_address(uri, error)) from None
     except httpx.HTTPStatusError as error:
-        raise PublishingError(_refusal(uri, error.response.status_code)) from None
+        status = error.response.status_code
+        kind = TiledUnreachableError if status >= SERVERS_FAULT or status == BUSY else PublishingError
+        raise kind(_refusal(uri, status)) from None
     except httpx.HTTPError as error:
-        raise PublishingError(
+        raise TiledUnreachableError(
             f"Tiled at {uri} cannot be reached ({type(error).__name__}): check that the server runs there"
         ) from None
 

@@ -11,7 +11,7 @@ from typing import Self
 
 from bluesky import RunEngine
 
-from ptycho_plugin.callbacks import LiveReconstruction, raw_run_writer
+from ptycho_plugin.callbacks import LiveReconstruction
 from ptycho_plugin.devices import Beamline, simulated_beamline
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.ledger import Ledger
@@ -21,11 +21,11 @@ from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.connection import connect
 
 SIMULATED = "simulated"
-FRAMES, SPOOL, BACKUP = "frames", "spool", "backup"
+FRAMES, SPOOL = "frames", "spool"
 VARIABLES = {
     "PTYCHO_BEAMLINE": f'"{SIMULATED}", or the path of a beamline file',
     "PTYCHO_LEDGER": "the path of the ledger of exposures",
-    "PTYCHO_DATA": "the folder for frames, spool and backup",
+    "PTYCHO_DATA": "the folder for frames and spool",
     "PTYCHO_TILED": "the address of the Tiled tree; its key goes into TILED_API_KEY",
 }
 
@@ -42,7 +42,7 @@ class Session:
     tiled : str
         Address of the Tiled tree.
     data : Path
-        Folder of frames, spool and backup.
+        Folder of frames and spool.
     """
 
     engine: RunEngine
@@ -72,13 +72,12 @@ class Session:
         data, address = Path(environment["PTYCHO_DATA"]).resolve(), environment["PTYCHO_TILED"]
         with ExitStack() as failed:
             ledger = failed.enter_context(Ledger(environment["PTYCHO_LEDGER"]))
-            client = connect(address)
-            beamline = _beamline(environment["PTYCHO_BEAMLINE"], data / FRAMES, CalibrationStore(client))
-            raw_runs = raw_run_writer(client, data / BACKUP)
+            calibrations = CalibrationStore(connect(address))
+            beamline = _beamline(environment["PTYCHO_BEAMLINE"], data / FRAMES, calibrations)
+            live = LiveReconstruction(address, data / SPOOL, data / FRAMES)
             failed.pop_all()
         engine = RunEngine({})
-        engine.subscribe(raw_runs)
-        engine.subscribe(LiveReconstruction(address, data / SPOOL, data / FRAMES))
+        engine.subscribe(live)
         return cls(engine, beamline, ledger, address, data)
 
 

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from bluesky import RunEngine
 from event_model import RunRouter
 from scipy.ndimage import gaussian_filter
 
+from ptycho_plugin.callbacks import LiveReconstruction
 from ptycho_plugin.geometry import M_PER_UM, Geometry
 from ptycho_plugin.ioc import IocProcess
 from ptycho_plugin.ledger import Budget, Ledger, Region
@@ -60,6 +62,18 @@ def tiled_server(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) ->
 def tiled(tiled_server: LocalTiledServer) -> Any:
     """A client of the tree's root."""
     return tiled_server.client()
+
+
+@pytest.fixture
+def make_live(tiled_server: LocalTiledServer, data_folder: Path, tmp_path: Path) -> Iterator[Any]:
+    """Return a live reconstruction, whose service ends with the test; keyword arguments change it."""
+    with ExitStack() as ends:
+
+        def make(**changes: Any) -> LiveReconstruction:
+            usual = {"tiled_uri": tiled_server.uri, "spool": tmp_path / "spool", "data": data_folder}
+            return ends.enter_context(LiveReconstruction(**{**usual, **changes}))
+
+        yield make
 
 
 @pytest.fixture(scope="session")

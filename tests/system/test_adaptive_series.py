@@ -11,11 +11,9 @@ from ptycho_plugin import (
     Budget,
     CalibrationStore,
     Ledger,
-    LiveReconstruction,
     RegionMatrix,
     calibrate_flux,
     dose_series,
-    raw_run_writer,
     simulated_beamline,
 )
 from ptycho_plugin.geometry import Geometry
@@ -54,10 +52,10 @@ def test_a_region_that_dies_is_closed(
     simulated: Any,
     tmp_path: Path,
     engine: RunEngine,
+    make_live: Any,
 ) -> None:
     spool = tmp_path / "spool"
-    live = LiveReconstruction(tiled_server.uri, spool=spool, data=data_folder)
-    engine.subscribe(raw_run_writer(tiled, tmp_path / "backup"))
+    live = make_live(spool=spool)
     engine.subscribe(live)
     engine(calibrate_flux(simulated))
     rule = AdaptiveStop(tiled_server.uri, spool=spool, data=data_folder, recipe=QUICK)
@@ -75,7 +73,7 @@ def test_a_region_that_dies_is_closed(
                 options=QUICK,
                 stop_rule=rule,
             )
-            return [uid for uid in engine(plan) if uid in tiled["raw"]]
+            return [uid for uid in engine(plan) if live.wait(uid).raw_path]
 
         uids = series()
         (region,) = ledger.samples.regions("film")
@@ -85,5 +83,3 @@ def test_a_region_that_dies_is_closed(
         assert "of the phase contrast is lost" in reasons[1]
         assert ledger.scans.closed(region).reason == reasons[1]
         assert series() == []  # what is left of its budget is given to none
-    for uid in uids:
-        live.wait(uid)

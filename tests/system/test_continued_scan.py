@@ -8,13 +8,13 @@ import pytest
 from bluesky import RunEngine
 from bluesky.utils import Msg, RunEngineInterrupted
 
-from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.devices import simulated_beamline
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.ledger import Budget, Ledger
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.plans import DoseGuard, ptycho_scan
 from ptycho_plugin.publishing.raw import dataset_from_tiled
+from ptycho_plugin.publishing.raw_run_writer import RawRunWriter
 from ptycho_plugin.simulation.calibration import true_calibration
 from ptycho_plugin.simulation.options import SimulationOptions
 from ptycho_plugin.trajectory import ConcentricRings
@@ -36,7 +36,7 @@ def test_a_continued_scan_is_the_same_dataset(
     beamline.flux.calibration.set(calibration.model_dump_json()).wait(timeout=5)
     for axis, value in zip((beamline.coarse.y, beamline.coarse.x), beamline.place_um("sample"), strict=True):
         axis.set(value).wait(timeout=5)
-    engine.subscribe(raw_run_writer(tiled, tmp_path))
+    engine.subscribe(RawRunWriter(tiled))
     triggers = iter(range(1000))
 
     def abort_in_the_third_exposure(message: Msg) -> None:

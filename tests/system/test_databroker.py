@@ -10,14 +10,14 @@ from databroker.client import BlueskyRun, CatalogOfBlueskyRuns
 from tiled.client.constructors import from_context
 from tiled.client.context import Context
 
-from ptycho_plugin.callbacks.raw_run import ROWS_PER_WRITE, raw_run_writer
+from ptycho_plugin.publishing.raw_run_writer import ROWS_PER_WRITE, RawRunWriter
 from ptycho_plugin.publishing.server import LocalTiledServer
 
 
 @pytest.fixture
 def catalog(tiled_server: LocalTiledServer, tiled: Any, tmp_path: Path) -> Iterator[CatalogOfBlueskyRuns]:
     """databroker's own, in a session of its own."""
-    raw_run_writer(tiled, tmp_path)  # there is no catalog before the first writer
+    RawRunWriter(tiled)  # there is no catalog before the first writer
     context, _ = Context.from_any_uri(tiled_server.uri)
     with context:
         yield from_context(context)["raw"]
@@ -25,7 +25,7 @@ def catalog(tiled_server: LocalTiledServer, tiled: Any, tmp_path: Path) -> Itera
 
 def test_the_same_run_is_read(catalog: Any, tiled: Any, make_scan: Any, tmp_path: Path) -> None:
     scan = make_scan()
-    write = raw_run_writer(tiled, tmp_path)
+    write = RawRunWriter(tiled)
     frames, rows = scan.metadata.frame_key, list(scan.metadata.position_keys)
     for name, document in scan.documents(count=ROWS_PER_WRITE):
         if name == "stop":

@@ -1,16 +1,13 @@
 """A scan over Channel Access is reconstructed while it runs, as any other."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from bluesky import RunEngine
 
-from ptycho_plugin.callbacks import LiveReconstruction, raw_run_writer
 from ptycho_plugin.cli.demo import _score
 from ptycho_plugin.ioc import IocProcess
 from ptycho_plugin.plans import ptycho_fly_scan, ptycho_scan
-from ptycho_plugin.publishing.server import LocalTiledServer
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.trajectory import ConcentricRings
 
@@ -25,13 +22,11 @@ def test_its_map_is_as_good_as_that_of_devices_in_process(
     engine: RunEngine,
     ioc: IocProcess,
     wired: Any,
-    tiled_server: LocalTiledServer,
+    make_live: Any,
     tiled: Any,
-    tmp_path: Path,
     plan: Any,
 ) -> None:
-    live = LiveReconstruction(tiled_server.uri, tmp_path / "spool", ioc.directory)
-    engine.subscribe(raw_run_writer(tiled, tmp_path / "backup"))
+    live = make_live(data=ioc.directory)
     engine.subscribe(live)
     engine(plan(wired, trajectory=SMALL, options=SHORT, exposure_s=0.2))
     outcome = live.wait(timeout=120)

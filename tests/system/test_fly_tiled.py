@@ -11,13 +11,13 @@ from bluesky import RunEngine
 from bluesky.utils import Msg, RunEngineInterrupted
 
 from ptycho_plugin.callbacks import LiveReconstruction
-from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.devices import Beamline, simulated_beamline
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.ledger import Budget, Ledger
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.plans import DoseGuard, ptycho_fly_scan, ptycho_scan
 from ptycho_plugin.publishing.raw import dataset_from_tiled
+from ptycho_plugin.publishing.raw_run_writer import RawRunWriter
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.simulation.calibration import true_calibration
 from ptycho_plugin.simulation.options import SimulationOptions
@@ -47,7 +47,7 @@ def beamline(data_folder: Path) -> Beamline:
 def test_it_is_the_dataset_of_a_step_scan_also_where_it_goes_on_with_one(
     engine: RunEngine, tiled: Any, beamline: Any, tmp_path: Path
 ) -> None:
-    engine.subscribe(raw_run_writer(tiled, tmp_path))
+    engine.subscribe(RawRunWriter(tiled))
     place, triggers = beamline.place_um("sample"), iter(range(1000))
 
     def abort_in_the_third_exposure(message: Msg) -> None:

@@ -1,35 +1,20 @@
 """Documents and frames in, a phase map in a real Tiled server out; and what may go wrong on the way."""
 
 import logging
-import os
-import shlex
-import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ptycho_plugin.callbacks.live_reconstruction import LiveReconstruction
-from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.live.spool import FILE_NAME
 from ptycho_plugin.metadata import StoredProbe
 from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.connection import split_key
+from ptycho_plugin.publishing.raw import dataset_from_tiled
 
 WAIT_S = 120
-
-
-@pytest.fixture
-def make_live(tiled_server: Any, data_folder: Path, tmp_path: Path) -> Any:
-    def make(**changes: Any) -> LiveReconstruction:
-        return LiveReconstruction(
-            **{"tiled_uri": tiled_server.uri, "spool": tmp_path / "spool", "data": data_folder, **changes}
-        )
-
-    return make
 
 
 def run(scan: Any, *callbacks: Any, **options: Any) -> None:
@@ -47,16 +32,15 @@ def likeness(result: Any, scan: Any) -> float:
     return float(np.corrcoef(result.phase[window][lit], np.angle(scan.truth)[lit])[0, 1])
 
 
-def test_a_scan_becomes_a_phase_map_in_tiled(
-    tiled: Any, make_scan: Any, make_live: Any, tmp_path: Path
-) -> None:
+def test_a_scan_becomes_a_phase_map_in_tiled(tiled: Any, make_scan: Any, make_live: Any) -> None:
     heard: list[Any] = []
     live = make_live(on_progress=heard.append)
     scan = make_scan()
-    run(scan, raw_run_writer(tiled, tmp_path), live)
+    run(scan, live)
     outcome = live.wait(timeout=WAIT_S)
 
     assert outcome.error is None
+    assert outcome.raw_path == f"raw/{scan.uid}"
     assert outcome.tiled_path == f"reconstructions/{scan.uid}"
     assert outcome.first_map_s is not None
     assert outcome.final_map_s is not None
@@ -82,27 +66,31 @@ def test_a_scan_becomes_a_phase_map_in_tiled(
 def test_the_key_is_in_no_argument_and_no_file(
     tiled_server: Any, make_scan: Any, make_live: Any, tmp_path: Path
 ) -> None:
-    live = make_live()
+    shown: list[str] = []
+
+    def look(_: Any) -> None:
+        service = live._service.pid
+        workers = Path(f"/proc/{service}/task/{service}/children").read_text().split()
+        shown.extend(Path(f"/proc/{process}/cmdline").read_text() for process in (service, *workers))
+
+    live = make_live(on_progress=look)
     scan = make_scan()
-    shown = []
-    for name, document in scan.documents(count=6):
-        if name == "stop":
-            worker = live._feeds[scan.uid]._process.pid
-            shown.append(Path(f"/proc/{worker}/cmdline").read_text())
-        live(name, document)
+    run(scan, live, count=6)
     assert live.wait(timeout=WAIT_S).error is None
-    shown += [file.read_text() for file in (tmp_path / "spool" / scan.uid).iterdir()]
-    assert scan.uid in shown[0]
-    assert len(shown) == 3  # arguments, documents, log
+    assert any("live.worker" in text for text in shown)
+    shown += [file.read_text() for file in (tmp_path / "spool").rglob("*") if file.is_file()]
     assert not any(tiled_server.api_key in text for text in shown)
 
 
-def test_runs_that_are_no_scans_are_ignored(make_scan: Any, make_live: Any, tmp_path: Path) -> None:
+def test_runs_that_are_no_scans_go_into_tiled_only(tiled: Any, make_scan: Any, make_live: Any) -> None:
     live = make_live()
-    run(make_scan(purpose="background"), live, count=1)
+    scan = make_scan(purpose="background")
+    run(scan, live, count=1)
     with pytest.raises(InputError, match="no scan was started since"):
         live.wait()
-    assert not list((tmp_path / "spool").glob("*"))
+    assert live.wait(scan.uid, timeout=WAIT_S).raw_path == f"raw/{scan.uid}"
+    assert tiled["raw", scan.uid].metadata["stop"]["exit_status"] == "success"
+    assert scan.uid not in tiled["reconstructions"]
 
 
 def test_a_calibration_keeps_its_probe(tiled: Any, make_scan: Any, make_live: Any) -> None:
@@ -137,7 +125,7 @@ def test_a_calibration_that_does_not_fit_keeps_no_probe(
     assert any("the probe is not kept: R is" in warning for warning in outcome.warnings)
 
 
-def test_an_interrupted_run_is_finished_with_what_there_is(
+def test_a_run_whose_process_has_ended_is_closed_with_what_there_is(
     tiled: Any, make_scan: Any, make_live: Any
 ) -> None:
     live = make_live()
@@ -145,69 +133,26 @@ def test_an_interrupted_run_is_finished_with_what_there_is(
     for name, document in scan.documents(count=12):
         if name != "stop":
             live(name, document)
-    live._feeds[scan.uid].close()
+    live._spool.close()  # as the end of the process would
     outcome = live.wait(timeout=WAIT_S)
     assert outcome.frames == 12
     assert outcome.probe_uid is None
     assert tiled["reconstructions"][scan.uid].metadata["run"]["exit_status"] == "abort"
+    stop = tiled["raw", scan.uid].metadata["stop"]
+    assert (stop["exit_status"], stop["reason"]) == ("abort", "the process ended before the run")
+    assert stop["num_events"] == {"primary": 12}
+    assert len(dataset_from_tiled(tiled, scan.uid)) == 12
 
 
-def test_a_killed_worker_does_not_disturb_the_scan_and_can_be_run_again_by_hand(
-    tiled: Any, tiled_server: Any, make_scan: Any, make_live: Any
+def test_tiled_that_refuses_the_key_is_told(
+    make_scan: Any, make_live: Any, tiled_server: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    live = make_live()
-    scan = make_scan()
-    for name, document in scan.documents():
-        live(name, document)
-        if name == "event" and document["seq_num"] == 5:
-            process = live._feeds[scan.uid]._process
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-    outcome = live.wait(timeout=WAIT_S)
-    assert outcome.error is not None
-    assert "status -9" in outcome.error
-    assert outcome.tiled_path is None
-
-    command = shlex.split(outcome.error.partition("TILED_API_KEY and run ")[2])
-    keyboard, terminal = os.openpty()  # where nobody types
-    by_hand = subprocess.run(
-        command,
-        stdin=terminal,
-        stdout=subprocess.PIPE,
-        env=os.environ | {"TILED_API_KEY": tiled_server.api_key},
-        timeout=WAIT_S,
-        check=True,
-    )
-    os.close(keyboard)
-    os.close(terminal)
-    assert f"reconstructions/{scan.uid}" in by_hand.stdout.decode()
-    result = tiled["reconstructions"][scan.uid]
-    assert result.status == "final"
-    assert len(result.positions) == len(scan.frames)
-    assert result.metadata["run"]["exit_status"] == "success"
-
-
-@pytest.mark.parametrize(
-    ("uri", "sentence"),
-    [("key", "refused the API key"), ("http://127.0.0.1:9/api/v1?api_key=0secret0", "cannot be reached")],
-)
-def test_tiled_that_refuses_or_is_gone_is_told(
-    uri: str,
-    sentence: str,
-    make_scan: Any,
-    make_live: Any,
-    tiled_server: Any,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    if uri == "key":
-        uri = split_key(tiled_server.uri)[0] + "?api_key=0secret0"
-    live = make_live(tiled_uri=uri)
+    live = make_live(tiled_uri=split_key(tiled_server.uri)[0] + "?api_key=0secret0")
     with caplog.at_level(logging.DEBUG):
         run(make_scan(), live, count=3)
         outcome = live.wait(timeout=WAIT_S)
     assert outcome.error is not None
-    assert sentence in outcome.error
+    assert outcome.error.count("refused the API key") == 2  # for the raw run and for the result
     logs = [file.read_text() for file in tmp_path.rglob("*") if file.is_file()]
     assert not any("0secret0" in text for text in (outcome.error, caplog.text, *logs))
 

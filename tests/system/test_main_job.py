@@ -1,13 +1,13 @@
 """The main job: RE(ptycho_scan(...)), a map while it runs, and the result through the Tiled client."""
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from bluesky import RunEngine
 from skimage.filters import threshold_otsu
 
-from ptycho_plugin.callbacks import LiveReconstruction, raw_run_writer
+from ptycho_plugin.callbacks import LiveReconstruction
 from ptycho_plugin.devices import replayed_beamline, simulated_beamline
 from ptycho_plugin.plans import background_frames, find_beam_centre, probe_calibration, ptycho_scan
 from ptycho_plugin.publishing.calibrations import CalibrationStore
@@ -26,9 +26,8 @@ SHORT = ReconstructionOptions(difference_map_iterations=50, maximum_likelihood_i
 
 
 @pytest.fixture
-def live(engine: RunEngine, tiled, tiled_server, data_folder: Path, tmp_path: Path) -> LiveReconstruction:
-    live = LiveReconstruction(tiled_server.uri, tmp_path / "spool", data_folder)
-    engine.subscribe(raw_run_writer(tiled, tmp_path / "backup"))
+def live(engine: RunEngine, make_live: Any) -> LiveReconstruction:
+    live: LiveReconstruction = make_live()
     engine.subscribe(live)
     return live
 

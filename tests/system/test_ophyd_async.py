@@ -26,7 +26,6 @@ from ophyd_async.core import (
 from ophyd_async.sim import SimMotor
 
 from ptycho_plugin import Budget, DoseGuard, Ledger, calibrate_flux, find_beam_centre, ptycho_scan
-from ptycho_plugin.callbacks import raw_run_writer
 from ptycho_plugin.devices import Beamline, simulated_beamline
 from ptycho_plugin.devices.gate import ExposureGate
 from ptycho_plugin.devices.hdf5_frames import DATASET, MIMETYPE, FrameFile
@@ -35,6 +34,7 @@ from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.ledger import Region
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.publishing.raw import dataset_from_tiled
+from ptycho_plugin.publishing.raw_run_writer import RawRunWriter
 from ptycho_plugin.simulation.options import SimulationOptions
 from ptycho_plugin.simulation.world import World
 from ptycho_plugin.trajectory import ConcentricRings
@@ -187,7 +187,7 @@ def film(beamline: Beamline, folder: Path) -> Iterator[tuple[Ledger, Region]]:
 
 def scanned(engine: RunEngine, beamline: Beamline, tiled: Any, folder: Path) -> Any:
     """Return what Tiled has of a guarded scan."""
-    token = engine.subscribe(raw_run_writer(tiled, folder / "backup"))
+    token = engine.subscribe(RawRunWriter(tiled))
     engine(find_beam_centre(beamline))
     engine(calibrate_flux(beamline, frames=2))
     with film(beamline, folder) as (ledger, region):

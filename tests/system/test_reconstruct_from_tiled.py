@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from ptycho_plugin import cli
-from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.io import write_dataset
 from ptycho_plugin.publishing.connection import split_key
 from ptycho_plugin.publishing.raw import dataset_from_tiled
+from ptycho_plugin.publishing.raw_run_writer import RawRunWriter
 from ptycho_plugin.publishing.server import LocalTiledServer
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.whole_scan import reconstruct
@@ -34,7 +34,7 @@ Command = Callable[..., Answer]
 
 @pytest.fixture(scope="module")
 def writer(tiled: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return raw_run_writer(tiled, tmp_path_factory.mktemp("backup"))
+    return RawRunWriter(tiled)
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from bluesky import RunEngine
 
-from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.devices import simulated_beamline
 from ptycho_plugin.errors import InputError, PublishingError
 from ptycho_plugin.plans import background_frames, ptycho_scan
 from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.raw import dataset_from_tiled
+from ptycho_plugin.publishing.raw_run_writer import RawRunWriter
 from ptycho_plugin.simulation.options import SimulationOptions
 from ptycho_plugin.trajectory import ConcentricRings
 
@@ -21,7 +21,7 @@ SMALL = ConcentricRings(height_um=0.4, width_um=0.4)
 
 @pytest.fixture
 def engine(engine: RunEngine, tiled: Any, tmp_path: Path) -> RunEngine:
-    engine.subscribe(raw_run_writer(tiled, tmp_path))
+    engine.subscribe(RawRunWriter(tiled))
     return engine
 
 

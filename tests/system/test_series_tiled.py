@@ -10,13 +10,14 @@ import pytest
 from bluesky import RunEngine
 from bluesky.utils import Msg, RunEngineInterrupted
 
-from ptycho_plugin import Budget, Ledger, RegionMatrix, calibrate_flux, dose_series, raw_run_writer
+from ptycho_plugin import Budget, Ledger, RegionMatrix, calibrate_flux, dose_series
 from ptycho_plugin.devices import simulated_beamline
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.plans import RepeatDone
 from ptycho_plugin.postprocess.stopping import Verdict
 from ptycho_plugin.publishing.raw import dataset_from_tiled
+from ptycho_plugin.publishing.raw_run_writer import RawRunWriter
 from ptycho_plugin.publishing.series_client import DoseSeries
 from ptycho_plugin.trajectory import ConcentricRings
 
@@ -41,7 +42,7 @@ def test_a_series_that_was_aborted_goes_on_in_another_session_and_is_one_group(
         ledger.samples.mount("film")
 
     def session() -> Any:
-        token = engine.subscribe(raw_run_writer(tiled, tmp_path / "backup"))
+        token = engine.subscribe(RawRunWriter(tiled))
         with Ledger(tmp_path / "ledger") as ledger:
             plan = dose_series(
                 beamline, ledger, "film", matrix=MATRIX, trajectory=RINGS, budget=BUDGET, stop_rule=closes_b

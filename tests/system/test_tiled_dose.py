@@ -11,7 +11,6 @@ import pytest
 from bluesky import RunEngine
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.devices import Beamline, simulated_beamline
 from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.geometry import Geometry
@@ -20,6 +19,7 @@ from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.plans import DoseGuard, calibrate_flux, ptycho_scan
 from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.raw import dataset_from_tiled, illumination_from_tiled
+from ptycho_plugin.publishing.raw_run_writer import RawRunWriter
 from ptycho_plugin.trajectory import ConcentricRings
 
 GEOMETRY = Geometry.from_wavelength(0.2e-9, distance=2.236, detector_pixel=172e-6, frame_side=48)
@@ -28,7 +28,7 @@ SMALL = ConcentricRings(height_um=0.5, width_um=0.5)
 
 @pytest.fixture
 def engine(engine: RunEngine, tiled: Any, tmp_path: Path) -> RunEngine:
-    engine.subscribe(raw_run_writer(tiled, tmp_path / "backup"))
+    engine.subscribe(RawRunWriter(tiled))
     return engine
 
 

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.errors import InputError, PublishingError
 from ptycho_plugin.geometry import M_PER_UM
 from ptycho_plugin.metadata import StoredProbe
 from ptycho_plugin.orientation import DetectorOrientation, crop_window
 from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.raw import dataset_from_tiled
+from ptycho_plugin.publishing.raw_run_writer import RawRunWriter
 
 
 @pytest.mark.parametrize("orientation", [DetectorOrientation.ROTATE_180, DetectorOrientation.TRANSPOSE])
@@ -23,7 +23,7 @@ def test_a_scan_comes_back_from_tiled_alone(
     mask[30, 20] = False
     version = CalibrationStore(tiled).store_mask(mask)
     scan = make_scan(orientation=orientation, mask_version=version)
-    writer = raw_run_writer(tiled, tmp_path)
+    writer = RawRunWriter(tiled)
     for name, document in scan.documents():
         writer(name, document)
 
@@ -43,7 +43,7 @@ def test_a_scan_comes_back_from_tiled_alone(
 
 def test_rows_are_there_while_the_run_goes_on(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
     scan = make_scan()
-    writer = raw_run_writer(tiled, tmp_path)
+    writer = RawRunWriter(tiled)
     for name, document in scan.documents(count=12):
         if name == "stop":
             break
@@ -54,7 +54,7 @@ def test_rows_are_there_while_the_run_goes_on(tiled: Any, make_scan: Any, tmp_pa
 
 def test_fewer_frames_than_events_are_told(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
     scan = make_scan()
-    writer = raw_run_writer(tiled, tmp_path)
+    writer = RawRunWriter(tiled)
     for name, document in scan.documents(count=6):
         if name != "stream_datum" or document["indices"]["start"] < 4:
             writer(name, document)
@@ -65,7 +65,7 @@ def test_fewer_frames_than_events_are_told(tiled: Any, make_scan: Any, tmp_path:
 
 def test_more_frames_than_events_are_refused(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
     scan = make_scan()
-    writer = raw_run_writer(tiled, tmp_path)
+    writer = RawRunWriter(tiled)
     for name, document in scan.documents(count=6):
         if name != "event" or document["seq_num"] < 5:
             writer(name, document)
@@ -78,7 +78,7 @@ def test_a_stored_probe_is_found_and_a_missing_one_named(tiled: Any, make_scan: 
     uid = CalibrationStore(tiled).store_probe(probe, geometry=make_scan().metadata.geometry)
     scan = make_scan(probe=StoredProbe(uid=uid))
     lost = make_scan(probe=StoredProbe(uid="no-such-probe"))
-    writer = raw_run_writer(tiled, tmp_path)
+    writer = RawRunWriter(tiled)
     for run in (scan, lost):
         for name, document in run.documents(count=2):
             writer(name, document)
@@ -95,7 +95,7 @@ def test_an_unknown_run_is_named(tiled: Any) -> None:
 
 def test_another_run_is_no_scan(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
     scan = make_scan()
-    writer = raw_run_writer(tiled, tmp_path)
+    writer = RawRunWriter(tiled)
     for name, document in scan.documents(count=1, start={"ptycho": {"purpose": "elsewhere"}}):
         writer(name, document)
     with pytest.raises(InputError, match="cannot be used"):
@@ -104,7 +104,7 @@ def test_another_run_is_no_scan(tiled: Any, make_scan: Any, tmp_path: Path) -> N
 
 def test_a_run_can_be_replayed_document_by_document(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
     scan = make_scan()
-    writer = raw_run_writer(tiled, tmp_path)
+    writer = RawRunWriter(tiled)
     for name, document in scan.documents(count=2):
         writer(name, document)
     names = [name for name, _ in tiled["raw", scan.uid].documents()]
@@ -114,7 +114,7 @@ def test_a_run_can_be_replayed_document_by_document(tiled: Any, make_scan: Any, 
 
 
 def test_runs_of_one_scan_are_joined_in_its_order(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
-    writer = raw_run_writer(tiled, tmp_path)
+    writer = RawRunWriter(tiled)
 
     def write(scan: Any, count: int, end: str = "") -> str:
         for name, document in scan.documents(count=count):
@@ -139,7 +139,7 @@ def test_a_run_that_was_cut_off_gives_what_tiled_has_of_it(
     tiled: Any, make_scan: Any, tmp_path: Path
 ) -> None:
     scan = make_scan()
-    writer = raw_run_writer(tiled, tmp_path)
+    writer = RawRunWriter(tiled)
     for name, document in scan.documents(count=25):
         if name == "stop":
             break
@@ -152,7 +152,7 @@ def test_a_run_that_was_cut_off_gives_what_tiled_has_of_it(
 
 def cut_off(tiled: Any, scan: Any, folder: Path) -> Any:
     """Return a writer that was told 14 of a run's events, and has told Tiled of ten."""
-    writer = raw_run_writer(tiled, folder)
+    writer = RawRunWriter(tiled)
     for name, document in scan.documents(count=14):
         if name == "stop":
             break
@@ -166,7 +166,7 @@ def test_what_a_killed_process_had_not_written_is_written_by_the_next(
 ) -> None:
     scan = make_scan()
     cut_off(tiled, scan, tmp_path).close()
-    raw_run_writer(tiled, tmp_path)
+    RawRunWriter(tiled)
     dataset = dataset_from_tiled(tiled, scan.uid)
     np.testing.assert_allclose(dataset.positions, -scan.stage_um[:14] * M_PER_UM)
     assert len(dataset) == 14
@@ -183,7 +183,7 @@ def test_documents_without_their_start_are_kept_and_told(
     (documents,) = tmp_path.glob("*/*/documents.jsonl")
     _, *rest = documents.read_text().splitlines(keepends=True)
     documents.write_text("".join(rest))
-    raw_run_writer(tiled, tmp_path)
+    RawRunWriter(tiled)
     assert documents.exists()
     assert "do not begin with a start" in caplog.text
 
@@ -191,13 +191,13 @@ def test_documents_without_their_start_are_kept_and_told(
 def test_runs_of_a_process_that_lives_are_left_alone(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
     scan = make_scan()
     writer = cut_off(tiled, scan, tmp_path)
-    raw_run_writer(tiled, tmp_path)
+    RawRunWriter(tiled)
     assert len(dataset_from_tiled(tiled, scan.uid)) == 10
     writer.close()
 
 
 def test_a_run_that_was_closed_leaves_nothing_behind(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
-    writer = raw_run_writer(tiled, tmp_path)
+    writer = RawRunWriter(tiled)
     for name, document in make_scan().documents(count=2):
         writer(name, document)
     assert list(tmp_path.iterdir()) == []

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.publishing.raw_run_writer import RawRunWriter
 from ptycho_plugin.publishing.series import SeriesWriter
 from ptycho_plugin.publishing.series_client import DoseSeries
 
@@ -21,7 +21,7 @@ def of_series(uid: str, area: str, region: str, repeat: int, matrix: Any = None)
 def test_the_runs_of_a_series_are_found(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
     uid, uids = str(uuid4()), {}
     for session in range(2):
-        writer = raw_run_writer(tiled, tmp_path)
+        writer = RawRunWriter(tiled)
         for area, region, repeat in ((("1", "A", 1), ("1", "A", 2)), (("1", "A", 2), ("2", "A", 1)))[session]:
             scan = make_scan()
             for name, document in scan.documents(count=1, start=of_series(uid, area, region, repeat)):
