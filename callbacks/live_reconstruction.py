@@ -105,6 +105,11 @@ class LiveReconstruction:
                 self._scans.append(document["uid"])
         self._spool(name, document)
 
+    @property
+    def spool(self) -> Path:
+        """Folder of documents and logs."""
+        return self._spool.folder
+
     def wait(self, uid: str | None = None, timeout: float | None = None) -> LiveOutcome:
         """Return what came of a run, once Tiled has it and its reconstruction has ended.
 

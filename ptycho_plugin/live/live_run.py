@@ -14,7 +14,7 @@ from ptycho_plugin.live.attempts import Attempts
 from ptycho_plugin.live.outcome import LiveOutcome
 from ptycho_plugin.live.raw_sender import Sending, close_abandoned
 from ptycho_plugin.live.spool import FILE_NAME, SpoolReader
-from ptycho_plugin.live.worker_process import LOG_NAME, TRY_AGAIN, WorkerProcess, WorkerSettings, command
+from ptycho_plugin.live.worker_process import LOG_NAME, TRY_AGAIN, WorkerProcess, WorkerSettings, by_hand
 from ptycho_plugin.metadata import RECONSTRUCTED, START_KEY
 
 OUTCOME_NAME = "outcome.json"
@@ -72,13 +72,10 @@ class LiveRun:
         """Whether it would have a worker now, were there processors enough."""
         return self.worker is None and not self._is_reconstructed and self.is_scan and self._restarts.is_due
 
-    def start_worker(self) -> None:
-        """Start a worker, which begins with what the spool has."""
-        try:
-            self.worker = WorkerProcess(self.folder, self._settings)
-        except OSError as error:
-            self.warn(f"the worker could not be started: {error}")
-            self._restarts.failed()
+    def take(self, worker: WorkerProcess) -> None:
+        """Have a worker begin with what the spool has."""
+        self.worker = worker
+        worker.begin(self.folder)
 
     def look(self) -> None:
         """Take in what has changed: the spool, the worker."""
@@ -118,7 +115,7 @@ class LiveRun:
             return
         self._give_up(
             f"the worker ended with status {status} for the {self._ends}th time: read {log}; to reconstruct "
-            f"the run again, set TILED_API_KEY and run {shlex.join(command(self.folder, self._settings))}"
+            f"the run again, set TILED_API_KEY and run {shlex.join(by_hand(self.folder, self._settings))}"
         )
         self._is_reconstructed = True
 

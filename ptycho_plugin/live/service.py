@@ -26,7 +26,7 @@ from typing import Any
 from ptycho_plugin.live.bell import Bell, Listener
 from ptycho_plugin.live.live_run import OUTCOME_NAME, LiveRun, Tell
 from ptycho_plugin.live.spool import FILE_NAME
-from ptycho_plugin.live.worker_process import WorkerSettings
+from ptycho_plugin.live.worker_process import WorkerProcess, WorkerSettings
 from ptycho_plugin.publishing.connection import connect
 
 logger = logging.getLogger(__name__)
@@ -70,6 +70,8 @@ class Service:
         self._runs: dict[str, LiveRun] = {}
         self._settled: set[str] = set()
         self._client: Any = None
+        self._spare: WorkerProcess | None = None
+        """Where processors are idle, the next run's worker gets ready."""
         self._news, self._closing = Event(), Event()
         self._sender = Thread(target=self._send, name="sender", daemon=True)
 
@@ -106,6 +108,8 @@ class Service:
         self._news.set()
         for run in self._runs.values():
             run.close()
+        if self._spare is not None:
+            self._spare.close()
         self._listener.close()
         self._bell.close()
         os.close(self._lock)
@@ -133,9 +137,18 @@ class Service:
             key=lambda run: (run.folder / FILE_NAME).stat().st_mtime,
         )
         working = sum(run.worker is not None for run in self._runs.values())
-        while waiting and working < MOST_WORKERS:
-            waiting.pop().start_worker()
+        for run in waiting[::-1][: MOST_WORKERS - working]:
+            run.take(self._worker())
             working += 1
+        if not working and self._spare is None:
+            self._spare = WorkerProcess(self._spool, self._settings)
+
+    def _worker(self) -> WorkerProcess:
+        """Return a worker that has nothing to do yet."""
+        worker, self._spare = self._spare, None
+        if worker is not None and worker.poll() is None:
+            return worker
+        return WorkerProcess(self._spool, self._settings)
 
     def _is_idle(self, alone_s: float) -> bool:
         """Return whether nothing is left to do, or Tiled has not answered for long."""

@@ -4,9 +4,9 @@
 the spool in the run's folder. The API key is in the variable ``TILED_API_KEY``. Progress and outcome go to
 standard output, one JSON object a line.
 
-With ``--owned`` a byte on standard input says that there is more, and its end that the owner has ended: then
-the worker does as well, since another one begins where the spool does. Without, the command reconstructs a
-run again that is closed.
+With ``--owned`` the run's folder is the first line of standard input; a byte there says later that there is
+more, and its end that the owner has ended: then the worker does as well, since another one begins where the
+spool does. Without, the command reconstructs a run again that is closed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ptycho_plugin.live.frame_files import FrameFiles
 from ptycho_plugin.live.intake import Intake
 from ptycho_plugin.live.session import Session
 from ptycho_plugin.live.spool import FILE_NAME
-from ptycho_plugin.live.worker_process import TRY_AGAIN
+from ptycho_plugin.live.worker_process import LOG_NAME, TRY_AGAIN
 from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.connection import connect
 
@@ -98,7 +98,15 @@ class Owner:
 
     def __init__(self) -> None:
         self._more = Event()
+
+    def folder(self) -> Path:
+        """Return the folder of the run that there is, once there is one."""
+        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:
+            line = lines.readline()
+        if not line:
+            sys.exit(TRY_AGAIN)
         Thread(target=self._hear, name="owner", daemon=True).start()
+        return Path(os.fsdecode(line.removesuffix(b"\n")))
 
     def __call__(self, at_most: float | None) -> None:
         """Return when there is more in the spool, or after some seconds."""
@@ -121,6 +129,12 @@ def nothing_more(at_most: float | None) -> None:
     """
     if at_most is None:
         raise InputError("the run is not closed: start a LiveReconstruction or `ptycho live` on its spool")
+
+
+def _log_to(path: Path) -> None:
+    """Send standard error to a file, also that of libraries that are not written in Python."""
+    with path.open("a") as log:
+        os.dup2(log.fileno(), sys.stderr.fileno())
 
 
 def _lock(folder: Path) -> int:
@@ -149,17 +163,22 @@ def report(**message: Any) -> None:
 def main() -> int:
     """Run the worker; return its exit status."""
     parser = argparse.ArgumentParser(description="Reconstruct one run while it is measured.")
-    parser.add_argument("folder", type=Path, help="the run's folder, with its spool")
+    parser.add_argument("folder", type=Path, nargs="?", help="the run's folder, with its spool")
     parser.add_argument("--tiled", required=True, help="address of the Tiled tree")
     parser.add_argument("--data", required=True, type=Path, help="folder of the frames' files")
-    parser.add_argument("--owned", action="store_true", help="end with standard input")
+    parser.add_argument("--owned", action="store_true", help="be told the folder by standard input")
     arguments = parser.parse_args()
+    if arguments.owned is (arguments.folder is not None):
+        parser.error("give a run's folder, or --owned")
     os.nice(NICENESS)
-    more = Owner() if arguments.owned else nothing_more
+    folder, more = arguments.folder, nothing_more
+    if arguments.owned:
+        folder, more = (owner := Owner()).folder(), owner
+        _log_to(folder / LOG_NAME)
     try:
-        _lock(arguments.folder)
+        _lock(folder)
         with redirect_stdout(sys.stderr):
-            reconstruct_run(arguments.folder, arguments.data, connect(arguments.tiled), more)
+            reconstruct_run(folder, arguments.data, connect(arguments.tiled), more)
     except BlockingIOError:
         return TRY_AGAIN
     except TiledUnreachableError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 LOG_NAME = "worker.log"
+"""Of a worker, in its run's folder; before it has a run, in the spool."""
 OWNED = "--owned"
 TRY_AGAIN = 75
 """Exit status of a worker that another one may follow: Tiled does not answer, or the owner has ended."""
@@ -43,19 +44,25 @@ class WorkerSettings:
         return os.environ | ({"TILED_API_KEY": self.api_key} if self.api_key else {})
 
 
-def command(folder: Path, settings: WorkerSettings) -> list[str]:
-    """Return how a worker is started, which reconstructs a run by hand as well."""
-    module = ["-m", "ptycho_plugin.live.worker"]
-    return [sys.executable, *module, str(folder), "--tiled", settings.tiled_uri, "--data", str(settings.data)]
+_COMMAND = (sys.executable, "-m", "ptycho_plugin.live.worker")
+
+
+def _places(settings: WorkerSettings) -> list[str]:
+    return ["--tiled", settings.tiled_uri, "--data", str(settings.data)]
+
+
+def by_hand(folder: Path, settings: WorkerSettings) -> list[str]:
+    """Return the command that reconstructs a run again."""
+    return [*_COMMAND, str(folder), *_places(settings)]
 
 
 class WorkerProcess:
-    """A worker: nobody ever waits for it.
+    """A worker, ready for a run: it takes seconds to get there. Nobody ever waits for it.
 
     Parameters
     ----------
-    folder : path
-        The run's, with its spool; takes the worker's log.
+    spool : path
+        Takes its log until it has a run.
     settings : WorkerSettings
 
     Raises
@@ -64,10 +71,10 @@ class WorkerProcess:
         If it cannot be started.
     """
 
-    def __init__(self, folder: Path, settings: WorkerSettings) -> None:
-        with (folder / LOG_NAME).open("a") as errors:
+    def __init__(self, spool: Path, settings: WorkerSettings) -> None:
+        with (spool / LOG_NAME).open("a") as errors:
             self._process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
-                [*command(folder, settings), OWNED],
+                [*_COMMAND, OWNED, *_places(settings)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -84,6 +91,11 @@ class WorkerProcess:
     def output(self) -> int:
         """The file that can be read when the worker has said something, or has ended."""
         return self._lines.fileno()
+
+    def begin(self, folder: Path) -> None:
+        """Give it its run: once, before anything else."""
+        with suppress(BrokenPipeError):  # seen by `poll`
+            os.write(self._pokes.fileno(), os.fsencode(folder) + b"\n")
 
     def wake(self) -> None:
         """Say that there is more in the spool."""

@@ -64,9 +64,18 @@ def tiled(tiled_server: LocalTiledServer) -> Any:
     return tiled_server.client()
 
 
+@pytest.fixture(scope="session")
+def live(
+    tiled_server: LocalTiledServer, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveReconstruction]:
+    """One for the session: a service takes seconds to start."""
+    with LiveReconstruction(tiled_server.uri, tmp_path_factory.mktemp("spool"), data_folder) as live:
+        yield live
+
+
 @pytest.fixture
 def make_live(tiled_server: LocalTiledServer, data_folder: Path, tmp_path: Path) -> Iterator[Any]:
-    """Return a live reconstruction, whose service ends with the test; keyword arguments change it."""
+    """Return one with a service of its own, which ends with the test; keyword arguments change it."""
     with ExitStack() as ends:
 
         def make(**changes: Any) -> LiveReconstruction:

@@ -93,8 +93,7 @@ def test_runs_that_are_no_scans_go_into_tiled_only(tiled: Any, make_scan: Any, m
     assert scan.uid not in tiled["reconstructions"]
 
 
-def test_a_calibration_keeps_its_probe(tiled: Any, make_scan: Any, make_live: Any) -> None:
-    live = make_live()
+def test_a_calibration_keeps_its_probe(tiled: Any, make_scan: Any, live: Any) -> None:
     scan = make_scan(purpose="probe_calibration")
     run(scan, live, start={"slit_gaps_um": [50.0, 20.0]})
     outcome = live.wait(timeout=WAIT_S)
@@ -113,9 +112,8 @@ def test_a_calibration_keeps_its_probe(tiled: Any, make_scan: Any, make_live: An
 
 
 def test_a_calibration_that_does_not_fit_keeps_no_probe(
-    tiled: Any, make_scan: Any, make_live: Any, monkeypatch: pytest.MonkeyPatch
+    tiled: Any, make_scan: Any, live: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live = make_live()
     scan = make_scan(purpose="probe_calibration")
     scan.frames = np.random.default_rng(3).permuted(scan.frames, axis=2)  # no diffraction any more
     run(scan, live)
@@ -126,14 +124,13 @@ def test_a_calibration_that_does_not_fit_keeps_no_probe(
 
 
 def test_a_run_whose_process_has_ended_is_closed_with_what_there_is(
-    tiled: Any, make_scan: Any, make_live: Any
+    tiled: Any, make_scan: Any, live: Any
 ) -> None:
-    live = make_live()
     scan = make_scan(purpose="probe_calibration")
     for name, document in scan.documents(count=12):
         if name != "stop":
             live(name, document)
-    live._spool.close()  # as the end of the process would
+    live._spool._open.pop(scan.uid).close()  # as the end of the process would
     outcome = live.wait(timeout=WAIT_S)
     assert outcome.frames == 12
     assert outcome.probe_uid is None
@@ -165,21 +162,19 @@ def test_frames_outside_the_data_folder_are_refused(make_scan: Any, make_live: A
     assert "lies outside" in outcome.error
 
 
-def test_a_malformed_line_costs_one_frame_at_most(make_scan: Any, make_live: Any, tmp_path: Path) -> None:
-    live = make_live()
+def test_a_malformed_line_costs_one_frame_at_most(make_scan: Any, live: Any, tmp_path: Path) -> None:
     scan = make_scan()
     for name, document in scan.documents(count=10):
         live(name, document)
         if name == "event" and document["seq_num"] == 4:
-            with (tmp_path / "spool" / scan.uid / FILE_NAME).open("a") as spool:
+            with (live.spool / scan.uid / FILE_NAME).open("a") as spool:
                 spool.write('["event_page", {"data": \n')
     outcome = live.wait(timeout=WAIT_S)
     assert outcome.error is None
     assert (outcome.malformed, outcome.frames) == (1, 10)
 
 
-def test_lost_documents_are_counted(make_scan: Any, make_live: Any) -> None:
-    live = make_live()
+def test_lost_documents_are_counted(make_scan: Any, live: Any) -> None:
     for name, document in make_scan().documents(count=10):
         if name != "event" or document["seq_num"] not in (3, 7):
             live(name, document)
@@ -188,20 +183,18 @@ def test_lost_documents_are_counted(make_scan: Any, make_live: Any) -> None:
     assert (outcome.missing, outcome.frames) == (2, 8)
 
 
-def test_a_run_without_frames_is_told(make_scan: Any, make_live: Any) -> None:
-    live = make_live()
+def test_a_run_without_frames_is_told(make_scan: Any, live: Any) -> None:
     run(make_scan(), live, count=0)
     outcome = live.wait(timeout=WAIT_S)
     assert outcome.error is not None
     assert "no frame to reconstruct" in outcome.error
 
 
-def test_a_probe_of_another_energy_is_refused(tiled: Any, make_scan: Any, make_live: Any) -> None:
+def test_a_probe_of_another_energy_is_refused(tiled: Any, make_scan: Any, live: Any) -> None:
     scan = make_scan()
     geometry = scan.metadata.geometry
     other = geometry.model_copy(update={"energy_eV": geometry.energy_eV * 1.01})
     uid = CalibrationStore(tiled).store_probe(scan.metadata.optic.probe(other), geometry=other)
-    live = make_live()
     run(make_scan(probe=StoredProbe(uid=uid)), live, count=3)
     outcome = live.wait(timeout=WAIT_S)
     assert outcome.error is not None

@@ -1,7 +1,5 @@
 """The main job: RE(ptycho_scan(...)), a map while it runs, and the result through the Tiled client."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from bluesky import RunEngine
@@ -26,8 +24,7 @@ SHORT = ReconstructionOptions(difference_map_iterations=50, maximum_likelihood_i
 
 
 @pytest.fixture
-def live(engine: RunEngine, make_live: Any) -> LiveReconstruction:
-    live: LiveReconstruction = make_live()
+def live(engine: RunEngine, live: LiveReconstruction) -> LiveReconstruction:
     engine.subscribe(live)
     return live
 
