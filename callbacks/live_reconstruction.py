@@ -144,11 +144,12 @@ class LiveReconstruction:
 
     def close(self) -> None:
         """End the service; what is unfinished stays in the spool for the next one."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        self._spool.close()
-        self._service.terminate()
+        with self._heard:
+            if not self._is_closed:
+                self._is_closed = True
+                self._spool.close()
+                self._service.terminate()
+                self._heard.notify_all()
         self._listener.join()
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -181,12 +182,10 @@ class LiveReconstruction:
                 self._spool.folder / LOG_NAME,
             )
             restarts.failed()
-            self._pause(restarts.due - monotonic())
-            self._service = self._started()
-
-    def _pause(self, seconds: float) -> None:
-        with self._heard:
-            self._heard.wait_for(lambda: self._is_closed, seconds)
+            with self._heard:
+                if self._heard.wait_for(lambda: self._is_closed, restarts.due - monotonic()):
+                    return
+                self._service = self._started()
 
     def _hear(
         self,

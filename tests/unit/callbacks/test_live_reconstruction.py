@@ -1,6 +1,10 @@
-"""Whatever arrives, the RunEngine hears of no error."""
+"""What a RunEngine's side of the live reconstruction says and hides, without Tiled."""
 
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -8,58 +12,31 @@ import pytest
 from ptycho_plugin.callbacks import LiveReconstruction
 from ptycho_plugin.errors import InputError
 
+NOWHERE = "http://127.0.0.1:9/api/v1?api_key=0secret0"
+PROGRESS = {"engine": "e", "iteration": 1, "iterations": 2, "frames": 3, "error": 0.1}
 START = {"uid": "run-1", "time": 0.0, "ptycho": {"purpose": "scan"}}
+STOP = {"uid": "s", "run_start": "run-1", "time": 1.0, "exit_status": "success"}
 
 
 @pytest.fixture
-def live(tmp_path: Path) -> LiveReconstruction:
-    return LiveReconstruction("http://127.0.0.1:9/api/v1?api_key=0secret0", tmp_path / "spool", tmp_path)
+def live(tmp_path: Path) -> Iterator[LiveReconstruction]:
+    with LiveReconstruction(NOWHERE, tmp_path / "spool", tmp_path) as live:
+        yield live
 
 
-@pytest.mark.parametrize(
-    ("name", "document"),
-    [
-        ("descriptor", {"uid": "d", "run_start": "subscribed too late", "data_keys": {}}),
-        ("start", {"time": 0.0}),
-    ],
-)
-def test_nothing_is_raised_into_the_scan(
-    live: LiveReconstruction, caplog: pytest.LogCaptureFixture, name: str, document: dict[str, Any]
-) -> None:
-    live(name, document)
-    assert "could not be handled" in caplog.text
+def test_a_run_is_waited_for_by_name(live: LiveReconstruction) -> None:
     with pytest.raises(
         InputError, match=r"^no scan was started since this LiveReconstruction was subscribed: "
     ):
         live.wait()
-
-
-@pytest.mark.parametrize("uid", ["run-2", "../elsewhere"])
-def test_a_worker_that_could_not_start_is_told_and_not_the_run_before(
-    live: LiveReconstruction, tmp_path: Path, caplog: pytest.LogCaptureFixture, uid: str
-) -> None:
     live("start", START)
-    live("stop", {"uid": "s", "run_start": "run-1"})
-    (tmp_path / "spool" / "run-2").write_text("a file where the folder should be")
-    live("start", {**START, "uid": uid})
-    assert "could not be handled" in caplog.text
-    outcome = live.wait()
-    assert outcome.uid == uid
-    assert outcome.error is not None
-    assert "could not be started" in outcome.error
-    assert live.wait("run-1", timeout=60).uid == "run-1"
-    with pytest.raises(
-        InputError, match=r"^run run-0 is no scan that this LiveReconstruction has seen: give one of run-1, "
-    ):
+    live("stop", STOP)
+    with pytest.raises(InputError, match=r"^run run-0 is none .* has seen: give one of run-1$"):
         live.wait("run-0")
-
-
-def test_a_document_that_cannot_be_spooled_is_told(live: LiveReconstruction) -> None:
-    live("start", START)
-    live("stop", {"uid": "s", "run_start": "run-1", "odd": object()})
-    outcome = live.wait(timeout=60)
-    assert any("did not reach the worker" in warning for warning in outcome.warnings)
-    assert outcome.error is not None
+    with pytest.raises(TimeoutError, match=r"^run run-1 is not done after 0 s$"):
+        live.wait(timeout=0)
+    live._hear("run-1", outcome={"uid": "run-1", "frames": 7, "warnings": ["w"]})
+    assert (live.wait().frames, live.wait("run-1").warnings) == (7, ("w",))
 
 
 def test_a_failing_on_progress_is_not_called_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -69,21 +46,35 @@ def test_a_failing_on_progress_is_not_called_again(tmp_path: Path, caplog: pytes
         calls.append(progress)
         raise ZeroDivisionError
 
-    live = LiveReconstruction("http://127.0.0.1:9/api/v1", tmp_path / "spool", tmp_path, on_progress=show)
-    live("start", START)
-    feed = live._feeds["run-1"]
-    for _ in range(3):
-        feed._hear(progress={"engine": "e", "iteration": 1, "iterations": 2, "frames": 3, "error": 0.1})
-    live("stop", {"uid": "s", "run_start": "run-1"})
-    live.wait(timeout=60)
+    with LiveReconstruction(NOWHERE, tmp_path / "spool", tmp_path, on_progress=show) as live:
+        for _ in range(3):
+            live._hear("run-1", progress=PROGRESS)
     assert len(calls) == 1
     assert "on_progress failed" in caplog.text
 
 
 def test_the_key_is_not_shown(live: LiveReconstruction) -> None:
-    live("start", START)
-    process = live._feeds["run-1"]._process
-    assert not any("0secret0" in str(argument) for argument in process.args)  # type: ignore[union-attr] # a list
-    assert "0secret0" not in repr(live) + repr(live._settings)
-    live("stop", {"uid": "s", "run_start": "run-1"})
-    live.wait(timeout=60)
+    shown = Path(f"/proc/{live._service.pid}/cmdline").read_text() + repr(live) + repr(vars(live)["_command"])
+    assert "live.service" in shown
+    assert "0secret0" not in shown
+
+
+def test_a_service_that_is_killed_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    again = Event()
+    started = LiveReconstruction._started
+    with LiveReconstruction(NOWHERE, tmp_path / "spool", tmp_path) as live:
+        first = live._service.pid
+
+        def see(self: LiveReconstruction) -> Any:
+            process = started(self)
+            again.set()
+            return process
+
+        monkeypatch.setattr(LiveReconstruction, "_started", see)
+        os.kill(first, signal.SIGKILL)
+        assert again.wait(60)
+    assert "ended with status -9 and is started again" in caplog.text
+    assert live._service.pid != first
+    assert live._service.poll() is not None  # the end waits for it
