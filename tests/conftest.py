@@ -85,6 +85,7 @@ def small_result(small_scan: PtychoDataset) -> Result:
         background=0.02,
         trusted=np.ones((40, 44), bool),
         errors=np.array([0.4, 0.2, 0.1]),
+        frames_used=np.array([8, 12, 12]),
         likelihood_from=2,
         residual=0.09,
         geometry=small_scan.geometry,

@@ -16,7 +16,7 @@ from ptycho_plugin.reconstruction.driver import Reconstruction
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 
 VERSION = "ptycho_checkpoint_version"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def write_checkpoint(path: Path, reconstruction: Reconstruction, source: Mapping[str, str]) -> None:

@@ -50,7 +50,8 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
     ``positions_px`` (frame, 2) the top-left pixel, with its fraction, of each frame's patch in
     ``object``, ``positions_measured`` (frame, 2) metres what the stage said, ``intensities`` (frame,) the
     beam's relative to their mean, ``background`` the counts that every pixel has besides, ``error``
-    (iteration,) (its attribute ``likelihood_from`` as in `Result`) and ``residual``; ``geometry`` holds
+    (iteration,) (its attribute ``likelihood_from`` as in `Result`), ``frames_used`` (iteration,), the first
+    so many frames, and ``residual``; ``geometry`` holds
     scalars with their units and ``provenance`` is JSON.
     """
     with replacing(Path(path)) as part, h5py.File(part, "w") as file:
@@ -70,6 +71,7 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
         file["background"].attrs["units"] = "counts/px"
         file["error"] = result.errors
         file["error"].attrs["likelihood_from"] = result.likelihood_from
+        file["frames_used"] = result.frames_used
         file["residual"] = result.residual
         for name, values, units in (
             ("positions", result.positions, "m"),

@@ -127,7 +127,7 @@ def _exposures(
     """Return all exposures of a repeat as one scan, and what its last run says of it."""
     with FrameFiles(data) as files:
         intake = Intake(measured.run, files, store, _tell)
-        parts = [part for part in (intake.take(), *intake.take_late()) if part is not None]
+        parts = [*iter(intake.take, None), *intake.take_late()]
     if not parts:
         raise InputError(f"{measured.run} holds no exposure: nothing can be said of this repeat")
     return PtychoDataset.joined(parts), intake.run.scan

@@ -25,7 +25,7 @@ from ptycho_plugin.publishing.regions import CONTAINER as REGIONS
 from ptycho_plugin.publishing.regions import RegionOfRun, postprocess_region, region_key
 from ptycho_plugin.publishing.reports import publish_region_report
 from ptycho_plugin.publishing.results import ResultWriter
-from ptycho_plugin.reconstruction.driver import Reconstruction
+from ptycho_plugin.reconstruction.growing import GrowingReconstruction
 from ptycho_plugin.reconstruction.result import Progress, Result
 
 LARGEST_PROBE_R = 0.3
@@ -75,28 +75,25 @@ class Session:
         for warning in warnings:
             report(warning=warning)
         positions = planned_positions(run.scan)
-        self._engine = Reconstruction(run.scan.geometry, probe, positions, run.scan.options)
-        self._enough = min(run.scan.options.frames_to_start, len(positions))
+        self._engine = GrowingReconstruction(run.scan.geometry, probe, positions, run.scan.options)
         self._iterations = 0
         self._outside = 0
 
     @property
-    def ready(self) -> bool:
-        """Whether there are frames enough to iterate."""
-        return self._engine.frames >= self._enough
+    def is_due(self) -> bool:
+        """Whether there is an iteration to be done before more frames come."""
+        return self._engine.is_due
 
     def add(self, exposures: PtychoDataset) -> None:
-        """Take in frames and positions; those outside the planned scan are told and left out."""
-        taken = self._engine.add(exposures.intensities(), exposures.positions)
-        for row, column in exposures.positions[~taken] * 1e6:
-            self._outside += 1
-            self._report(warning=f"a frame at ({row:.3f}, {column:.3f}) um lies outside the planned scan")
+        """Take in frames and positions."""
+        self._engine.add(exposures.intensities(), exposures.positions)
 
     def iterate(self) -> None:
         """Do one iteration on the frames so far, and show the map if it is time."""
         with self._keeping_the_last_good():
             error = self._engine.iterate()
         self._iterations += 1
+        self._tell_of_those_outside()
         self._tell(Progress("live", self._iterations, 0, self._engine.frames, error))
 
     def finish(self, counts: Mapping[str, int]) -> None:
@@ -113,9 +110,10 @@ class Session:
             If the engine fails, or Tiled does not take result or probe. What was good before an engine
             diverged is published all the same.
         """
-        counts = {**counts, "outside": self._outside}
         with self._keeping_the_last_good():
             result = self._engine.finish(self._tell)
+        self._tell_of_those_outside()
+        counts = {**counts, "outside": self._outside}
         status = (self._run.stop or {}).get("exit_status", "abort")
         md = {"run": {"exit_status": status, **counts}, **self._in_region(result)}
         path = self._publisher.finish(result, md)
@@ -197,6 +195,11 @@ class Session:
         if optic is None:
             return None
         return optic.model_copy(update={"defocus": defocus_of(result.probe, result.geometry)})
+
+    def _tell_of_those_outside(self) -> None:
+        for row, column in np.array(self._engine.outside[self._outside :]) * 1e6:
+            self._report(warning=f"a frame at ({row:.3f}, {column:.3f}) um lies outside the planned scan")
+        self._outside = len(self._engine.outside)
 
     def _tell(self, progress: Progress) -> None:
         self._report(progress=asdict(progress))

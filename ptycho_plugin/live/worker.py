@@ -40,7 +40,7 @@ NICENESS = 5
 """Where cores are few, the RunEngine comes first."""
 
 
-def reconstruct_run(folder: Path, data: Path, client: Any, more: Callable[[float | None], None]) -> None:
+def reconstruct_run(folder: Path, data: Path, client: Any, more: Callable[[], None]) -> None:
     """Follow a run to its end, iterating while it grows, and publish the result.
 
     Parameters
@@ -52,7 +52,7 @@ def reconstruct_run(folder: Path, data: Path, client: Any, more: Callable[[float
     client : tiled client
         Of the tree's root.
     more : callable
-        Returns when there is more in the spool, or after some seconds.
+        Returns when there is more in the spool.
 
     Raises
     ------
@@ -74,9 +74,7 @@ def reconstruct_run(folder: Path, data: Path, client: Any, more: Callable[[float
     session.finish(intake.counts)
 
 
-def _follow(
-    intake: Intake, start: Callable[[], Session], more: Callable[[float | None], None]
-) -> Session | None:
+def _follow(intake: Intake, start: Callable[[], Session], more: Callable[[], None]) -> Session | None:
     """Take exposures in and iterate until the run is closed; return the session that has them."""
     session: Session | None = None
     while True:
@@ -84,13 +82,12 @@ def _follow(
         if exposures is not None:
             session = session or start()
             session.add(exposures)
-        if intake.run.stop is not None:
-            return session
-        if session is not None and session.ready:
+        if session is not None and session.is_due:
             session.iterate()
-            more(0)
-        else:
-            more(None)
+        elif exposures is None:
+            if intake.run.stop is not None:
+                return session
+            more()
 
 
 class Owner:
@@ -108,9 +105,9 @@ class Owner:
         Thread(target=self._hear, name="owner", daemon=True).start()
         return Path(os.fsdecode(line.removesuffix(b"\n")))
 
-    def __call__(self, at_most: float | None) -> None:
-        """Return when there is more in the spool, or after some seconds."""
-        self._more.wait(at_most)
+    def __call__(self) -> None:
+        """Return when there is more in the spool."""
+        self._more.wait()
         self._more.clear()
 
     def _hear(self) -> None:
@@ -119,16 +116,15 @@ class Owner:
         os._exit(TRY_AGAIN)
 
 
-def nothing_more(at_most: float | None) -> None:
+def nothing_more() -> None:
     """Refuse to wait for a run that nobody closes.
 
     Raises
     ------
     InputError
-        If it would be for ever.
+        Always.
     """
-    if at_most is None:
-        raise InputError("the run is not closed: start a LiveReconstruction or `ptycho live` on its spool")
+    raise InputError("the run is not closed: start a LiveReconstruction on its spool, which closes it")
 
 
 def _log_to(path: Path) -> None:

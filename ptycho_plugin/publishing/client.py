@@ -105,6 +105,11 @@ class PtychoReconstruction(Container):
         return self._array("error")
 
     @property
+    def frames_used(self) -> NDArray[np.int64]:
+        """How many of the first frames each iteration used: fewer while they were still coming in."""
+        return self._array("frames_used")
+
+    @property
     def r_factor(self) -> float:
         """R = sqrt(sum (sqrt(I) - |psi|)^2 / sum I) over the measured pixels."""
         return float(self.metadata["r_factor"])

@@ -85,6 +85,7 @@ class ResultWriter:
             self._put("positions_measured", result.positions_measured, ("frame", "axis"))
             self._put("intensities", result.intensities, ("frame",))
             self._put("error", result.errors, ("iteration",))
+            self._put("frames_used", result.frames_used, ("iteration",))
             self._describe(result, status, md or {})
 
     def _write_maps(self, result: Result) -> None:

@@ -131,6 +131,7 @@ class Reconstruction:
         self._blocks: list[Block] = []
         self._positions = np.zeros((0, 2))
         self._errors: list[float] = []
+        self._frames_used: list[int] = []
         self._seconds = 0.0
 
     def _first_engine(self, start: Estimate) -> DifferenceMap | LeastSquares:
@@ -348,6 +349,7 @@ class Reconstruction:
             background=background,
             trusted=trusted,
             errors=np.array(self._errors),
+            frames_used=np.array(self._frames_used, np.int64),
             likelihood_from=len(self._errors) if self._likelihood_from is None else self._likelihood_from,
             residual=residual,
             geometry=self.geometry,
@@ -372,6 +374,7 @@ class Reconstruction:
             "origin_px": self._field.origin_px,
             "positions": self._positions,
             "errors": np.array(self._errors),
+            "frames_used": np.array(self._frames_used, np.int64),
             "recipe_from": np.array(NOT_YET if self._recipe_from is None else self._recipe_from),
             "likelihood_from": np.array(NOT_YET if self._likelihood_from is None else self._likelihood_from),
             "seconds": np.array(self._seconds),
@@ -397,6 +400,7 @@ class Reconstruction:
         )
         self._field = replace(self._field, origin_px=state["origin_px"])
         self._positions, self._errors = state["positions"], state["errors"].tolist()
+        self._frames_used = state["frames_used"].tolist()
         self._seconds = float(state["seconds"])
         self._statistics.restore(state["statistics"])
         self._blocks = restored_blocks(state["blocks"], self._machine)
@@ -446,6 +450,7 @@ class Reconstruction:
         if not error <= LARGEST_ERROR:  # also where it is not a number
             raise self._divergence(error, engine)
         self._errors.append(error)
+        self._frames_used.append(self.frames)
         self._good, self._good_frames = judged, frames
         return error
 

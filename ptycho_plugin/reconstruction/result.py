@@ -63,6 +63,8 @@ class Result:
         Where the object was illuminated enough to be judged.
     errors : ndarray, (iteration,), float64
         Difference map: distance between its two constraint sets. Least squares and maximum likelihood: R.
+    frames_used : ndarray, (iteration,), int64
+        Of each iteration, in the order of `positions`: fewer while frames were still coming in.
     likelihood_from : int
         Index in `errors` of the first maximum-likelihood iteration.
     residual : float
@@ -84,6 +86,7 @@ class Result:
     background: float
     trusted: NDArray[np.bool_]
     errors: NDArray[np.float64]
+    frames_used: NDArray[np.int64]
     likelihood_from: int
     residual: float
     geometry: Geometry

@@ -9,10 +9,12 @@ import pytest
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.live.spool import FILE_NAME
+from ptycho_plugin.measurement import planned_positions
 from ptycho_plugin.metadata import StoredProbe
 from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.connection import split_key
 from ptycho_plugin.publishing.raw import dataset_from_tiled
+from ptycho_plugin.reconstruction.growing import GrowingReconstruction
 
 WAIT_S = 120
 
@@ -61,6 +63,28 @@ def test_a_scan_becomes_a_phase_map_in_tiled(tiled: Any, make_scan: Any, make_li
     assert result.r_factor == outcome.r_factor
     assert likeness(result, scan) > 0.9
     assert result.plot().axes
+
+
+def test_its_schedule_replayed_offline_gives_the_same_bits(tiled: Any, make_scan: Any, live: Any) -> None:
+    scan = make_scan()
+    run(scan, live)
+    assert live.wait(timeout=WAIT_S).error is None
+    result = tiled["reconstructions"][scan.uid]
+    options = scan.metadata.options
+    used = result.frames_used
+    assert used[0] == options.frames_to_start
+    assert len(used) > options.difference_map_iterations + options.maximum_likelihood_iterations + 20
+
+    dataset = dataset_from_tiled(tiled, scan.uid)
+    offline = GrowingReconstruction(
+        dataset.geometry, dataset.probe, planned_positions(scan.metadata), options
+    )
+    offline.add(dataset.intensities(), dataset.positions)
+    replayed = offline.finish()
+    np.testing.assert_array_equal(replayed.frames_used, used)
+    for name in ("object", "probe", "phase", "positions", "trusted"):
+        np.testing.assert_array_equal(getattr(replayed, name), getattr(result, name))
+    np.testing.assert_array_equal(replayed.errors, result.error)
 
 
 def test_the_key_is_in_no_argument_and_no_file(

@@ -1,13 +1,18 @@
 """A raw run in a real Tiled server, and the scan back from it alone."""
 
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ptycho_plugin.errors import InputError, PublishingError
+from ptycho_plugin.callbacks import RunSpool
+from ptycho_plugin.errors import InputError, PublishingError, TiledUnreachableError
 from ptycho_plugin.geometry import M_PER_UM
+from ptycho_plugin.live.raw_sender import RawSender, Sending, close_abandoned
+from ptycho_plugin.live.spool import FILE_NAME, SpoolReader
 from ptycho_plugin.metadata import StoredProbe
 from ptycho_plugin.orientation import DetectorOrientation, crop_window
 from ptycho_plugin.publishing.calibrations import CalibrationStore
@@ -150,54 +155,115 @@ def test_a_run_that_was_cut_off_gives_what_tiled_has_of_it(
     assert any("10 frames" in remark and "cut off" in remark for remark in dataset.remarks)
 
 
-def cut_off(tiled: Any, scan: Any, folder: Path) -> Any:
-    """Return a writer that was told 14 of a run's events, and has told Tiled of ten."""
-    writer = RawRunWriter(tiled)
-    for name, document in scan.documents(count=14):
-        if name == "stop":
-            break
-        writer(name, document)
-    assert len(dataset_from_tiled(tiled, scan.uid)) == 10
-    return writer
+def spooled(scan: Any, folder: Path, count: int) -> Iterator[None]:
+    """Spool a run document by document, as a RunEngine does."""
+    spool = RunSpool(folder)
+    for name, document in scan.documents(count=count):
+        spool(name, document)
+        yield
+    spool.close()
 
 
-def test_what_a_killed_process_had_not_written_is_written_by_the_next(
+def assert_whole(tiled: Any, scan: Any, count: int) -> None:
+    dataset = dataset_from_tiled(tiled, scan.uid)
+    np.testing.assert_allclose(dataset.positions, -scan.stage_um[:count] * M_PER_UM)
+    table = tiled["raw", scan.uid, "primary"].base["internal"].read(["seq_num"])
+    assert sorted(table["seq_num"]) == list(range(1, count + 1))
+
+
+def test_a_sender_that_begins_in_mid_run_writes_it_once(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
+    """Whatever Tiled has already: nothing is lost and nothing there twice."""
+    scan = make_scan()
+    sender = None
+    for number, _ in enumerate(spooled(scan, tmp_path, 14)):
+        if number % 9 == 4:
+            sender = None  # it was killed
+        sender = sender or RawSender(tmp_path / scan.uid, tiled)
+        sender.send()
+    assert sender is not None
+    assert sender.path == f"raw/{scan.uid}"
+    assert_whole(tiled, scan, 14)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_request_whose_answer_is_lost_is_not_sent_twice(
+    tiled: Any, make_scan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    scan, broken = make_scan(), [3, 20, 43]
+    real, calls = RawRunWriter.__call__, count()
+
+    def lossy(self: RawRunWriter, name: str, document: Any) -> None:
+        lost = next(calls) in broken
+        if after or not lost:
+            real(self, name, document)
+        if lost:
+            raise TiledUnreachableError("the request or its answer was lost")
+
+    monkeypatch.setattr(RawRunWriter, "__call__", lossy)
+    for _ in spooled(scan, tmp_path, 14):
+        pass
+    sending = Sending(tmp_path / scan.uid)
+    while not sending.is_over:
+        sending.attempt(lambda: tiled)
+    assert (sending.path, sending.error) == (f"raw/{scan.uid}", "")
+    assert "stays on disk until it does: the request" in sending.warnings[0]
+    assert next(calls) > max(broken)
+    assert_whole(tiled, scan, 14)
+
+
+def test_what_tiled_lost_is_seen_before_a_run_is_called_written(
+    tiled: Any, make_scan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan, real = make_scan(), RawRunWriter.__call__
+    forgetful = True
+
+    def forget(self: RawRunWriter, name: str, document: Any) -> None:
+        if not (forgetful and name == "event_page" and document["seq_num"] == [5]):
+            real(self, name, document)
+
+    monkeypatch.setattr(RawRunWriter, "__call__", forget)
+    for _ in spooled(scan, tmp_path, 7):
+        pass
+    sender = RawSender(tmp_path / scan.uid, tiled)
+    with pytest.raises(PublishingError, match=f"run {scan.uid} has 6 of 7 events in stream primary"):
+        sender.send()
+    assert not sender.path
+    forgetful = False
+    sender.send()
+    assert sender.path
+    assert_whole(tiled, scan, 7)
+
+
+def test_documents_that_tiled_does_not_understand_are_kept_and_told(
     tiled: Any, make_scan: Any, tmp_path: Path
 ) -> None:
     scan = make_scan()
-    cut_off(tiled, scan, tmp_path).close()
-    RawRunWriter(tiled)
-    dataset = dataset_from_tiled(tiled, scan.uid)
-    np.testing.assert_allclose(dataset.positions, -scan.stage_um[:14] * M_PER_UM)
-    assert len(dataset) == 14
-    stop = tiled["raw", scan.uid].metadata["stop"]
-    assert (stop["exit_status"], stop["reason"]) == ("abort", "the process ended before the run")
-    assert stop["num_events"] == {"primary": 14}
-    assert list(tmp_path.iterdir()) == []
+    for _ in spooled(scan, tmp_path, 3):
+        pass
+    documents = tmp_path / scan.uid / FILE_NAME
+    first, _, *rest = documents.read_text().splitlines(keepends=True)
+    documents.write_text("".join([first, *rest]))  # events of a stream that nobody described
+    sending = Sending(tmp_path / scan.uid)
+    while not sending.is_over:
+        sending.attempt(lambda: tiled)
+    assert not sending.path
+    assert sending.error.startswith("the raw run is not in Tiled: ")
+    assert str(tmp_path / scan.uid) in sending.error
 
 
-def test_documents_without_their_start_are_kept_and_told(
-    tiled: Any, make_scan: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    cut_off(tiled, make_scan(), tmp_path).close()
-    (documents,) = tmp_path.glob("*/*/documents.jsonl")
-    _, *rest = documents.read_text().splitlines(keepends=True)
-    documents.write_text("".join(rest))
-    RawRunWriter(tiled)
-    assert documents.exists()
-    assert "do not begin with a start" in caplog.text
-
-
-def test_runs_of_a_process_that_lives_are_left_alone(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
+def test_a_run_whose_process_has_ended_is_closed_once(tmp_path: Path, make_scan: Any) -> None:
     scan = make_scan()
-    writer = cut_off(tiled, scan, tmp_path)
-    RawRunWriter(tiled)
-    assert len(dataset_from_tiled(tiled, scan.uid)) == 10
-    writer.close()
-
-
-def test_a_run_that_was_closed_leaves_nothing_behind(tiled: Any, make_scan: Any, tmp_path: Path) -> None:
-    writer = RawRunWriter(tiled)
-    for name, document in make_scan().documents(count=2):
-        writer(name, document)
-    assert list(tmp_path.iterdir()) == []
+    spooling = spooled(scan, tmp_path, 5)
+    for _ in range(9):
+        next(spooling)
+    folder = tmp_path / scan.uid
+    assert not close_abandoned(folder)
+    for _ in spooling:
+        pass
+    assert not close_abandoned(folder)
+    lines = (folder / FILE_NAME).read_text().splitlines(keepends=True)
+    (folder / FILE_NAME).write_text("".join(lines[:-1]))
+    assert close_abandoned(folder)
+    assert not close_abandoned(folder)
+    *_, (name, stop) = SpoolReader(folder).read()
+    assert (name, stop["exit_status"], stop["num_events"]) == ("stop", "abort", {"primary": 5})
