@@ -10,7 +10,6 @@ import pytest
 from bluesky import RunEngine
 from bluesky.utils import Msg, RunEngineInterrupted
 
-from ptycho_plugin.callbacks import LiveReconstruction
 from ptycho_plugin.devices import Beamline, simulated_beamline
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.ledger import Budget, Ledger
@@ -86,7 +85,7 @@ def test_it_is_the_dataset_of_a_step_scan_also_where_it_goes_on_with_one(
 
 
 def test_the_live_reconstruction_sees_it_while_it_runs(
-    engine: RunEngine, tiled_server: Any, beamline: Any, data_folder: Path, tmp_path: Path, monkeypatch: Any
+    engine: RunEngine, make_live: Any, beamline: Any, monkeypatch: Any
 ) -> None:
     seen, gate = Event(), beamline.scanner._gate
     shine, begun = gate.shine, time.monotonic()
@@ -103,7 +102,7 @@ def test_the_live_reconstruction_sees_it_while_it_runs(
         shine(*way)
 
     monkeypatch.setattr(gate, "shine", wait_to_be_seen)
-    live = LiveReconstruction(tiled_server.uri, tmp_path, data_folder, on_progress=see)
+    live = make_live(on_progress=see)
     engine.subscribe(live)
     options = ReconstructionOptions(
         difference_map_iterations=5, maximum_likelihood_iterations=2, frames_to_start=ENOUGH

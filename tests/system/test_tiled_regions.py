@@ -37,13 +37,6 @@ def sample() -> str:
     return f"film {uuid4()}"
 
 
-@pytest.fixture(scope="module")
-def live(
-    tiled_server: Any, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> LiveReconstruction:
-    return LiveReconstruction(tiled_server.uri, tmp_path_factory.mktemp("spool"), data_folder)
-
-
 def measure(
     live: LiveReconstruction, make_scan: Any, sample: str, repeat: int, count: int | None = None
 ) -> Any:
