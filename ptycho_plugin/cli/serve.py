@@ -30,7 +30,7 @@ def serve_tiled(
     ] = None,
     port: Annotated[int | None, typer.Option(help="By default any free one.")] = None,
 ) -> None:
-    """Serve Tiled for a beamline until Ctrl-C or SIGTERM; one line says when it is ready, and where its keys are.
+    """Serve Tiled for a beamline until Ctrl-C or SIGTERM; one line says when it is ready.
 
     Example: ptycho serve out/tiled --readable out/frames
     """
@@ -45,8 +45,8 @@ def serve_tiled(
         raise InputError("a Tiled server needs more than its client: install ptycho-plugin[server]") from None
     if settings.host not in LOOPBACK:
         print(
-            f"ptycho: whoever reaches {settings.host} can ask this server, and whoever is on the way can read "
-            "keys and data: put TLS before it (docs/serving.md)",
+            f"ptycho: whoever reaches {settings.host} can ask this server, and whoever is on the way can "
+            "read keys and data: put TLS before it (docs/serving.md)",
             file=sys.stderr,
         )
     for number in (signal.SIGINT, signal.SIGTERM):

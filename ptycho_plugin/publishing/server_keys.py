@@ -52,7 +52,7 @@ def _made(path: Path) -> str:
     except FileExistsError:
         return ""
     key = secrets.token_hex(KEY_BYTES)
-    with open(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w") as file:
         file.write(f"{key}\n")
         file.flush()
         os.fsync(file.fileno())
