@@ -125,7 +125,7 @@ def _keep_what_is_committed(catalog: Path) -> None:
     """Have a catalog outlive a power cut from each commit on.
 
     Tiled leaves ``synchronous`` at SQLite's FULL, which syncs a write-ahead log at each commit, but its
-    catalogs (0.2.20) come without one. The deletion of a rollback journal, which commits there, is not synced.
+    catalogs (0.2.20) come without one. There a rollback journal is deleted to commit, which is not synced.
     """
     with closing(sqlite3.connect(catalog)) as database:
         database.execute("PRAGMA journal_mode=WAL")  # kept in the file
