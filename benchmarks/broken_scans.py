@@ -20,9 +20,9 @@ from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import DetectorOrientation
-from ptycho_plugin.reconstruction.driver import Reconstruction
 from ptycho_plugin.reconstruction.map_verdict import MapVerdict
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
+from ptycho_plugin.reconstruction.whole_scan import started
 
 SIDE = 32
 GEOMETRY = Geometry.from_wavelength(0.2e-9, distance=2.236, detector_pixel=172e-6, frame_side=SIDE)
@@ -56,11 +56,7 @@ class Trial:
 
     def verdict(self) -> MapVerdict:
         """Reconstruct it, and judge the map."""
-        planned = self.scan.positions if self.planned is None else self.planned
-        assert self.scan.probe is not None
-        reconstruction = Reconstruction(self.scan.geometry, self.scan.probe, planned, self.options)
-        reconstruction.add(self.scan.intensities(), self.scan.positions)
-        return reconstruction.finish().verdict
+        return started(self.scan, self.options, self.planned).finish().verdict
 
 
 def small_case(

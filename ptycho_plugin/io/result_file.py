@@ -51,7 +51,7 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
     ``object``, ``positions_measured`` (frame, 2) metres what the stage said, ``intensities`` (frame,) the
     beam's relative to their mean, ``background`` the counts that every pixel has besides, ``error``
     (iteration,) (its attribute ``likelihood_from`` as in `Result`) and ``residual``; ``geometry`` holds
-    scalars with their units and ``provenance`` is JSON.
+    scalars with their units, and ``verdict`` and ``provenance`` are JSON.
     """
     with replacing(Path(path)) as part, h5py.File(part, "w") as file:
         file.attrs.update(conventions=CONVENTIONS, device=result.device, seconds=result.seconds)
@@ -71,6 +71,7 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
         file["error"] = result.errors
         file["error"].attrs["likelihood_from"] = result.likelihood_from
         file["residual"] = result.residual
+        file["verdict"] = result.verdict.model_dump_json()
         for name, values, units in (
             ("positions", result.positions, "m"),
             ("positions_px", result.positions_px, "px"),

@@ -336,21 +336,19 @@ class Reconstruction:
         return self._result("finished" if all_done else "live")
 
     def _result(self, stage: Stage) -> Result:
-        estimate = self._engine.estimate
-        background = self._statistics.background
+        estimate, background, refined = self._engine.estimate, self._statistics.background, self._refinement
         residual = residual_of(estimate, self._blocks, self._forward, background)
         measured_px = self._field.to_px(self._positions)
-        refined = self._refinement
         positions_px = measured_px if refined is None else refined.positions_px
-        estimate, trusted = self._flat(estimate, positions_px)
-        estimate = with_orthogonal_modes(estimate)
+        flat, trusted = self._flat(estimate, positions_px)
+        estimate = with_orthogonal_modes(flat)
         estimate = estimate.with_probe_power(self._statistics.photons(estimate.probe))
         look = self._look_at_frames()
         figures = figures_of(
+            look,
+            self._statistics,
+            self._evidence(look),
             stage=stage,
-            look=look,
-            statistics=self._statistics,
-            evidence=self._evidence(look),
             flat=estimate,
             trusted=trusted,
             r_factor=residual,

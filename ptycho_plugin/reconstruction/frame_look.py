@@ -90,20 +90,22 @@ def look_at_frames(
             far = machine.host(forward.far_fields(block, probes, estimate.object, "far fields"))
             model = np.sqrt(_intensity(far) / np.float32(side * side) + np.float32(background))
             amplitudes = machine.host(block.amplitudes)
-            measured = amplitudes >= 0
-            counts = np.where(measured, amplitudes * amplitudes, 0)
-            along = np.stack([counts.sum(axis=2), counts.sum(axis=1)], axis=1, dtype=np.float64)
-            total = np.maximum(along[:, 0].sum(axis=-1), 1)[:, None]
-            sums["counts"][part] = along[:, 0].sum(axis=-1)
-            sums["misfit"][part] = _summed((model - amplitudes) ** 2, measured)
-            sums["noise"][part] = _summed(expected_misfit(model), measured)
-            sums["scatter"][part] = _summed((mean_amplitude - amplitudes) ** 2, measured)
-            sums["scatter_noise"][part] = _summed(mean_noise, measured)
+            measured = (amplitudes >= 0).astype(np.float32)
+            misfit, scatter = ((of - amplitudes) * measured for of in (model, mean_amplitude))
+            counts = amplitudes * amplitudes * measured
             brightest = counts.max(axis=(1, 2))
+            along = np.stack([counts.sum(axis=2), counts.sum(axis=1)], axis=1, dtype=np.float64)
+            total = along[:, 0].sum(axis=-1)
+            sums["counts"][part] = total
+            sums["misfit"][part] = _summed(misfit, misfit)
+            sums["noise"][part] = _summed(expected_misfit(model), measured)
+            sums["scatter"][part] = _summed(scatter, scatter)
+            sums["scatter_noise"][part] = np.tensordot(measured, mean_noise)
             sums["brightest"][part] = brightest
-            sums["as_bright"][part] = np.sum(counts == brightest[:, None, None], axis=(1, 2))
-            deflection[part] = along @ coordinate / total
-            variance[part] = along @ coordinate**2 / total**2
+            sums["as_bright"][part] = np.count_nonzero(counts == brightest[:, None, None], axis=(1, 2))
+            light = np.maximum(total, 1)[:, None]
+            deflection[part] = along @ coordinate / light
+            variance[part] = along @ coordinate**2 / light**2
 
     machine.for_each_share(look, list(zip(blocks, ranges, strict=True)))
     return FrameLook(**sums, deflection=deflection, deflection_variance=variance)
@@ -112,8 +114,8 @@ def look_at_frames(
 def expected_misfit(amplitude: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the expectation of (sqrt(n) - sqrt(I))^2 for Poisson counts n of mean I.
 
-    It is about I for few counts, 0.46 at most, near I = 1, and tends to 1/4; `blocks.expected_noise` takes less, for
-    the difference map's sake.
+    It is about 2 I for few counts, 0.46 at most, near I = 1, and tends to 1/4; `blocks.expected_noise` takes
+    less, for the difference map's sake.
 
     Parameters
     ----------
@@ -141,6 +143,6 @@ def _intensity(far: NDArray[np.complex64]) -> NDArray[np.float32]:
     return intensity
 
 
-def _summed(values: NDArray[np.float32], measured: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return sums over the measured pixels of each frame."""
-    return np.einsum("frc,frc->f", np.broadcast_to(values, measured.shape), measured, dtype=np.float64)
+def _summed(values: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sums over the pixels of each frame, as `compare` takes them: in float32 along columns."""
+    return np.einsum("frc,frc->fc", values, weights).sum(axis=1)

@@ -87,11 +87,11 @@ class MapFigures(CheckedModel):
 
 
 def figures_of(
-    *,
-    stage: Stage,
     look: FrameLook,
     statistics: MeanFrame,
     evidence: Evidence,
+    *,
+    stage: Stage,
     flat: Estimate,
     trusted: NDArray[np.bool_],
     r_factor: float,
@@ -103,12 +103,12 @@ def figures_of(
 
     Parameters
     ----------
-    stage : "live", "finished" or "diverged"
     look : FrameLook
         Of all frames.
     statistics : MeanFrame
     evidence : Evidence
         What the reconstruction was given.
+    stage : "live", "finished" or "diverged"
     flat : Estimate
         The estimate on the host, without phase ramp.
     trusted : ndarray of bool, (row, column)
@@ -164,7 +164,7 @@ def _overlap(found: NDArray[np.complex64], start: NDArray[np.complex64]) -> floa
 
 
 def _ill_fitting(look: FrameLook) -> float:
-    relative = look.misfit / look.noise
+    relative = np.divide(look.misfit, look.noise, where=look.noise > 0, out=np.zeros_like(look.noise))
     return float(np.mean(relative > ILL_FITTING * np.median(relative)))
 
 

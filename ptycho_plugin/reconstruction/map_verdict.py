@@ -1,12 +1,15 @@
 """Green, amber or red: whether a map can be believed, and what speaks against it.
 
 Green says that nothing out of the ordinary was found, *and* that a map of something else would have been
-noticed. Amber says what to look at before the map is used; red that it is not to be used. Every threshold
+noticed. Amber says what to look at before the map is used, red that it is not to be used. Every threshold
 lies between good scans and scans that were broken on purpose: docs/decisions/0026-verdict.md has the table.
 
-Not everything can be told. A scale of all positions, or a slow drift, is taken up by the probe's defocus unless
-there are very many photons; a frame turned by 180 degrees shows in R alone, and in the sign of a sample that
-absorbs; an even blur of the beam looks like another probe.
+Not everything can be told. A scale of all positions, or a slow drift, is taken up by the probe's defocus, and
+shows only where photons are many or the sample is strong: **such a map may be green**. What turns frames by
+180 degrees, or reverses both signs of the positions, shows in R and, where the sample absorbs, in its
+contrast alone. Without a plan, frames that a file does not hold are not missed.
+
+A verdict costs as much as one or two iterations: see `look_at_frames`.
 """
 
 from __future__ import annotations
@@ -93,13 +96,14 @@ def misfit(figures: MapFigures) -> Reason | None:
     The first tells that there is a misfit: R over that of Poisson noise was 0.90 to 1.03 in good maps (the
     fit takes up noise as well), 1.08 after 8 + 8 iterations, 1.11 and 1.26 in a recorded scan with two modes
     and with one. The second tells how much of the sample is missed: a map that knows nothing has
-    `MapFigures.unexplained` = 1, good ones 0.11 or less. Red are maps of shuffled or transposed frames: 0.85 and
-    1.2 times the R of noise in a scan of faint speckles, 0.15 to 0.7 and 3.7 times or more in a small scan of
-    strong ones, where a map takes up more of what it should not.
+    `MapFigures.unexplained` = 1, good ones 0.11 or less. Red are maps of shuffled or transposed frames: 0.85
+    and 1.2 times the R of noise in a scan of faint speckles, 0.2 to 0.7 and 4 times or more in a small scan
+    of strong ones, where a map takes up more of what it should not.
     """
     if figures.unexplained < UNEXPLAINED and figures.times_poisson < TIMES_POISSON:
         return None
-    sentence = f"{_of_r(figures)} and leaves {figures.unexplained:.0%} of what the sample does unexplained"
+    left = max(figures.unexplained, 0)
+    sentence = f"{_of_r(figures)}, and leaves {left:.0%} of what the sample does unexplained"
     if figures.stage == "live":
         return Reason("amber", f"{sentence}: wait for more iterations")
     hopeless = figures.unexplained > MOSTLY_UNEXPLAINED and figures.times_poisson > TIMES_POISSON
@@ -119,8 +123,9 @@ def noise(figures: MapFigures) -> Reason | None:
         return None
     return Reason(
         "amber",
-        f"the sample's signal is {max(figures.signal, 0):.2g} of the photon noise, {LEAST_SIGNAL} is needed for R to "
-        "tell a wrong map from a right one: take more photons, or compare with a repeat",
+        f"the sample's signal is {max(figures.signal, 0):.2g} of the photon noise, less than "
+        f"{LEAST_SIGNAL}, from which on R tells a wrong map from a right one: take more photons, or compare "
+        "with a repeat",
     )
 
 
@@ -146,21 +151,21 @@ def probe(figures: MapFigures) -> Reason | None:
     """Judge the start probe's light by the mean frame, and the probe found by the start probe.
 
     The likeness was 0.979 to 1 in good simulated scans, 0.93 in a recorded one with a nominal probe, 0.925
-    to 0.95 with a distance or an energy that is wrong by 10 %, 0.49 of another optic. The overlap of the probes
-    was 0.91 to 0.99 in good scans (0.64 in the recorded one), 0.1 to 0.5 with a wrong defocus or orientation.
+    to 0.95 with a distance or an energy that is wrong by 10 %, 0.49 of another optic. Probes overlapped by
+    0.91 to 1 in good scans (0.64 in the recorded one), by 0.1 to 0.5 with a wrong defocus or orientation.
     Amber at most: from a poor start probe the right one is often found, which R tells.
     """
     if figures.likeness < LEAST_LIKENESS:
         return Reason(
             "amber",
-            f"the start probe's light is like the mean frame by {figures.likeness:.3f}, less than {LEAST_LIKENESS}: "
-            "check the optic, the distance and the energy",
+            f"the start probe's light is like the mean frame by {figures.likeness:.3f}, less than "
+            f"{LEAST_LIKENESS}: check the optic, the distance and the energy",
         )
     if figures.probe_overlap < LEAST_OVERLAP:
         return Reason(
             "amber",
-            f"the probe that was found overlaps with the start probe by {figures.probe_overlap:.2f}, less than "
-            f"{LEAST_OVERLAP}: check the defocus, or measure the probe anew",
+            f"the probe that was found overlaps with the start probe by {figures.probe_overlap:.2f}, less "
+            f"than {LEAST_OVERLAP}: check the defocus, or measure the probe anew",
         )
     return None
 
@@ -184,12 +189,11 @@ def positions(figures: MapFigures) -> Reason | None:
 
 
 def orientation(figures: MapFigures) -> Reason | None:
-    """Judge whether the frames' deflections are a gradient as they are read, and whether the map has matter's sign.
+    """Judge whether the frames' deflections are a gradient as they are read, and the map's contrast matter's.
 
-    Over the least curl of other readings, the curl was 0.4 or less in good scans where it is above that of
-    noise, recorded ones included; 2.4 to 13 in transposed and mirrored ones; about 1 in shuffled ones and those
-    of a stage that jitters. Turns by 180 degrees leave a gradient: there, the correlation of phase and modulus is
-    negative.
+    Over the least curl of other readings, the curl was 0.42 or less in good scans, recorded ones included;
+    6 to 13 in transposed and mirrored ones, 2.7 where it is hardly above that of noise; 0.9 to 1.3 in
+    shuffled ones. Turns by 180 degrees leave a gradient: there, phase and modulus correlate negatively.
     """
     if figures.curls is not None:
         as_read, *others = figures.curls
@@ -197,14 +201,14 @@ def orientation(figures: MapFigures) -> Reason | None:
             way = ("mirrored", "transposed", "turned by 90 degrees")[others.index(min(others))]
             return Reason(
                 "red",
-                f"the frames' deflections have {as_read / min(others):.1f} times the curl that they have {way}: "
-                "correct the detector's orientation, or the stage's axes and signs",
+                f"the frames' deflections have {as_read / min(others):.1f} times the curl that they have "
+                f"{way}: correct the detector's orientation, or the stage's axes and signs",
             )
         if as_read > max(CURL_OF_NOISE, NO_GRADIENT * min(others)):
             return Reason(
                 "amber",
-                f"the frames' deflections have {as_read / min(others):.1f} times the curl of another orientation, "
-                "like a sample's in none: check that frames and positions belong together",
+                f"the frames' deflections have {as_read / min(others):.1f} times the curl of another "
+                "orientation, like a sample's in none: check that frames and positions belong together",
             )
     if figures.contrast is not None and figures.contrast < 0:
         return Reason(
@@ -225,7 +229,8 @@ def completeness(figures: MapFigures) -> Reason | None:
         return None
     return Reason(
         "red" if share >= MOSTLY_MISSING else "amber",
-        f"{figures.planned - figures.frames} of {figures.planned} planned frames are missing: continue the scan",
+        f"{figures.planned - figures.frames} of {figures.planned} planned frames are missing: continue the "
+        "scan",
     )
 
 
@@ -235,26 +240,28 @@ def light(figures: MapFigures) -> Reason | None:
         return None
     return Reason(
         "red" if figures.dark >= DARK_FRAMES else "amber",
-        f"{figures.dark:.0%} of the frames have less than {DARK:.0%} of the usual counts: check the shutter, and "
-        "leave them out",
+        f"{figures.dark:.0%} of the frames have less than {DARK:.0%} of the usual counts: check the shutter, "
+        "and leave them out",
     )
 
 
 def detector(figures: MapFigures) -> Reason | None:
     """Judge pixels that count on their own, and counts that end at a limit.
 
-    Good scans have none (see `mean_frame.HOT`). Where 8 % of the counts were at a limit, the map was off by
-    more than noise; where 32 % were, it had lost the sample's contrast.
+    Good scans have none (see `mean_frame.HOT`, and `map_figures.CLIPPED_PX`). Where 9 % of the counts were at
+    a limit, the map was off by more than noise; where 38 % were, it had lost the sample's contrast.
     """
+    if figures.hot_pixels:
+        return Reason(
+            "amber",
+            f"pixels that count what is neither the beam's nor the sample's: {figures.hot_pixels}, "
+            "add them to the mask",
+        )
     if figures.clipped:
         return Reason(
             "red" if figures.clipped >= CLIPPED_COUNTS_SHARE else "amber",
             f"{figures.clipped:.1%} of the counts are at the largest one, above {CLIPPED_COUNTS:g}: the "
             "detector saturates, attenuate the beam",
-        )
-    if figures.hot_pixels:
-        return Reason(
-            "amber", f"{figures.hot_pixels} pixels count what is not the beam's: add hot pixels to the mask"
         )
     return None
 

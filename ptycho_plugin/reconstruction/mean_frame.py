@@ -20,9 +20,9 @@ from ptycho_plugin.errors import ReconstructionError
 from ptycho_plugin.reconstruction.forward import ForwardModel
 
 HOT = 20.0
-"""Times what is expected of a pixel: its neighbours' median, and the probe's light in place of theirs. Of good
-frames at most 2.4, of an unmasked recorded one 10; of pixels made hot on purpose 38 and more."""
-NEIGHBOURHOOD_PX = 5
+"""Times what is expected of a pixel: its neighbours' median, and the probe's light in place of theirs. Of
+good frames at most 2.4, of a recorded one 10; of pixels made hot on purpose 38 and more."""
+NEIGHBOURHOOD_PX = 3
 DARKEST = 0.01
 """Of the mean pixel: no pixel is taken to expect less."""
 CERTAIN_COUNTS = 100.0
@@ -117,7 +117,7 @@ class MeanFrame:
         return float(np.sum(np.sqrt(light * mean), where=seen) / scale)
 
     def aligned_likeness(self, probe: NDArray[np.complex64]) -> tuple[float, tuple[int, int]]:
-        """Return `likeness` where a probe's light is moved to fit best, and by how many pixels (row, column)."""
+        """Return `likeness` where a probe's light, moved, fits best, and its way there in pixels."""
         light, seen = self._light(probe), self._seen
         mean = np.where(seen, self._forward.detector.frame_order(self.mean), 0).astype(np.float64)
         on_measured = _correlation(seen.astype(np.float64), light)
