@@ -23,6 +23,8 @@ DARK = 0.3
 ILL_FITTING = 3.0
 """Times the median frame's misfit, each in units of its noise."""
 SAME_PLACE_PX = 0.01
+LEAST_R = 1e-6
+"""Of what is divided by; of as many photons as nobody counts."""
 NEARLY = 0.99
 """Of the tolerance: a frame there would lie farther off, if it were let."""
 CLIPPED_PX = 10
@@ -72,7 +74,7 @@ class MapFigures(CheckedModel):
     @property
     def times_poisson(self) -> float:
         """R over that of Poisson noise alone."""
-        return self.r_factor / self.r_poisson
+        return self.r_factor / max(self.r_poisson, LEAST_R)
 
     @property
     def signal(self) -> float:
@@ -83,7 +85,7 @@ class MapFigures(CheckedModel):
     def unexplained(self) -> float:
         """Share of that power which the map does not explain; below 0 where it explains noise as well."""
         signal = self.r_mean_frame**2 - self.r_mean_frame_poisson**2
-        return (self.r_factor**2 - self.r_poisson**2) / max(signal, 1e-12)
+        return (self.r_factor**2 - self.r_poisson**2) / max(signal, LEAST_R**2)
 
 
 def figures_of(
