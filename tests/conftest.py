@@ -12,6 +12,8 @@ from hypothesis import settings
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.ioc.settings import client_environment, free_port
+from ptycho_plugin.reconstruction.map_figures import MapFigures
+from ptycho_plugin.reconstruction.map_verdict import judged
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.result import Result
 
@@ -72,7 +74,33 @@ def small_scan() -> PtychoDataset:
 
 
 @pytest.fixture
-def small_result(small_scan: PtychoDataset) -> Result:
+def small_figures() -> MapFigures:
+    """What could be known of `small_result`: nothing speaks against it."""
+    return MapFigures(
+        stage="finished",
+        frames=12,
+        planned=12,
+        r_factor=0.09,
+        r_poisson=0.1,
+        r_mean_frame=0.4,
+        r_mean_frame_poisson=0.1,
+        beam_off_px=(0, 0),
+        likeness=0.99,
+        likeness_gain=0,
+        probe_overlap=0.95,
+        at_tolerance=0,
+        ill_fitting=0,
+        standing_still=0,
+        dark=0,
+        curls=(1, 4, 5, 8),
+        contrast=0.5,
+        hot_pixels=0,
+        clipped=0,
+    )
+
+
+@pytest.fixture
+def small_result(small_scan: PtychoDataset, small_figures: MapFigures) -> Result:
     """What a reconstruction of `small_scan` could be: numbers of the right shapes."""
     rng = np.random.default_rng(2)
     return Result(
@@ -92,4 +120,5 @@ def small_result(small_scan: PtychoDataset) -> Result:
         options=ReconstructionOptions(),
         seconds=1.5,
         device="cpu",
+        verdict=judged(small_figures),
     )

@@ -267,6 +267,8 @@ def _with_start_probe(
 def _summary(result: Result, output: Path) -> dict[str, object]:
     return {
         "R": round(result.residual, 6),
+        "verdict": result.verdict.colour,
+        "reasons": result.verdict.reasons,
         "iterations": len(result.errors),
         "seconds": round(result.seconds, 2),
         "device": result.device,

@@ -51,8 +51,8 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
     ``object``, ``positions_measured`` (frame, 2) metres what the stage said, ``intensities`` (frame,) the
     beam's relative to their mean, ``background`` the counts that every pixel has besides, ``error``
     (iteration,) (its attribute ``likelihood_from`` as in `Result`), ``frames_used`` (iteration,), the first
-    so many frames, and ``residual``; ``geometry`` holds
-    scalars with their units and ``provenance`` is JSON.
+    so many frames, and ``residual``; ``geometry`` holds scalars with their units, and ``verdict`` and
+    ``provenance`` are JSON.
     """
     with replacing(Path(path)) as part, h5py.File(part, "w") as file:
         file.attrs.update(conventions=CONVENTIONS, device=result.device, seconds=result.seconds)
@@ -73,6 +73,7 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
         file["error"].attrs["likelihood_from"] = result.likelihood_from
         file["frames_used"] = result.frames_used
         file["residual"] = result.residual
+        file["verdict"] = result.verdict.model_dump_json()
         for name, values, units in (
             ("positions", result.positions, "m"),
             ("positions_px", result.positions_px, "px"),

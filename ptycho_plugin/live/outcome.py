@@ -29,6 +29,8 @@ class LiveOutcome:
         frames outside the planned scan.
     r_factor : float or None
         R of the final result.
+    verdict : str or None
+        Colour and reasons of the final map: see `MapVerdict`.
     probe_uid : str or None
         The stored probe, of a probe calibration.
     region_path : str or None
@@ -52,6 +54,7 @@ class LiveOutcome:
     malformed: int = 0
     outside: int = 0
     r_factor: float | None = None
+    verdict: str | None = None
     probe_uid: str | None = None
     region_path: str | None = None
     region_s: float | None = None

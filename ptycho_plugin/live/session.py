@@ -123,6 +123,7 @@ class Session:
                 "final_map_s": time.time() - self._run.last_event,
                 "frames": self._engine.frames,
                 "r_factor": result.residual,
+                "verdict": str(result.verdict),
                 **counts,
             }
         )

@@ -11,6 +11,7 @@ from tiled.client.container import Container
 
 from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.reconstruction.map_verdict import MapVerdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,6 +114,11 @@ class PtychoReconstruction(Container):
     def r_factor(self) -> float:
         """R = sqrt(sum (sqrt(I) - |psi|)^2 / sum I) over the measured pixels."""
         return float(self.metadata["r_factor"])
+
+    @property
+    def verdict(self) -> MapVerdict:
+        """Green, amber or red, with its reasons; of a growing map, what can be said so far."""
+        return MapVerdict.model_validate(dict(self.metadata["verdict"]))
 
     @property
     def geometry(self) -> Geometry:

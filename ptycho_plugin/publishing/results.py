@@ -126,6 +126,7 @@ def _metadata(result: Result) -> dict[str, Any]:
         "iteration": len(result.errors),
         "likelihood_from": result.likelihood_from,
         "r_factor": result.residual,
+        "verdict": result.verdict.model_dump(mode="json"),
         "background": result.background,
         "object_pixel": result.object_pixel,
         "mode_powers": result.mode_powers.tolist(),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho_plugin.errors import DivergenceError, InputError, ReconstructionError
+from ptycho_plugin.errors import DivergenceError, ReconstructionError
 from ptycho_plugin.geometry import Geometry
 from ptycho_plugin.reconstruction.blocks import (
     Block,
@@ -26,6 +26,7 @@ from ptycho_plugin.reconstruction.difference_map import DifferenceMap
 from ptycho_plugin.reconstruction.estimate import Estimate
 from ptycho_plugin.reconstruction.field import Field
 from ptycho_plugin.reconstruction.forward import ForwardModel
+from ptycho_plugin.reconstruction.frame_look import FrameLook, look_at_frames
 from ptycho_plugin.reconstruction.frame_refinement import FrameRefinement
 from ptycho_plugin.reconstruction.gauge import (
     in_slices,
@@ -36,6 +37,8 @@ from ptycho_plugin.reconstruction.gauge import (
 )
 from ptycho_plugin.reconstruction.least_squares import LeastSquares
 from ptycho_plugin.reconstruction.machine import Machine
+from ptycho_plugin.reconstruction.map_figures import Stage, figures_of
+from ptycho_plugin.reconstruction.map_verdict import judged
 from ptycho_plugin.reconstruction.maximum_likelihood import MaximumLikelihood, noise_model, residual_of
 from ptycho_plugin.reconstruction.mean_frame import MeanFrame
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
@@ -108,7 +111,7 @@ class Reconstruction:
         self.options = options or ReconstructionOptions()
         self._machine, self._why = (machine, ASKED_FOR) if machine else choose_machine(self.options.device)
         if geometry.focus_to_sample is not None:
-            _check_near_field(self.options)
+            self.options.check_near_field()
         self._planned = planned_positions
         self._field = Field.around(planned_positions, geometry.object_pixel, geometry.frame_side)
         probe = of_unit_scale(probe)
@@ -330,15 +333,30 @@ class Reconstruction:
 
     def result(self) -> Result:
         """Return the state as it is, gauge removed; after a divergence the last good one."""
-        estimate = self._engine.estimate
-        background = self._statistics.background
+        all_done = self._recipe_from is not None and self._done >= self.options.iterations
+        return self._result("finished" if all_done else "live")
+
+    def _result(self, stage: Stage) -> Result:
+        estimate, background, refined = self._engine.estimate, self._statistics.background, self._refinement
         residual = residual_of(estimate, self._blocks, self._forward, background)
         measured_px = self._field.to_px(self._positions)
-        refined = self._refinement
         positions_px = measured_px if refined is None else refined.positions_px
-        estimate, trusted = self._flat(estimate, positions_px)
-        estimate = with_orthogonal_modes(estimate)
+        flat, trusted = self._flat(estimate, positions_px)
+        estimate = with_orthogonal_modes(flat)
         estimate = estimate.with_probe_power(self._statistics.photons(estimate.probe))
+        look = self._look_at_frames()
+        figures = figures_of(
+            look,
+            self._statistics,
+            self._evidence(look),
+            stage=stage,
+            flat=estimate,
+            trusted=trusted,
+            r_factor=residual,
+            ways_px=positions_px - measured_px,
+            tolerance_px=self.options.position_tolerance / self.geometry.object_pixel,
+            planned=len(self._planned),
+        )
         return Result(
             slices=estimate.object,
             probe=estimate.probe,
@@ -356,6 +374,7 @@ class Reconstruction:
             options=self.options,
             seconds=self._seconds,
             device=f"{self._machine.describe(self.geometry.frame_side)} ({self._why})",
+            verdict=judged(figures),
         )
 
     def state(self) -> State:
@@ -462,16 +481,19 @@ class Reconstruction:
             self._refinement.return_to(self._good_frames)
         return DivergenceError(
             f"the {engine} diverged in iteration {len(self._errors) + 1} (error {error:.3g}): "
-            f"{likely_cause(self._evidence())}",
-            self.result(),
+            f"{likely_cause(self._evidence(self._look_at_frames()))}",
+            self._result("diverged"),
         )
 
-    def _evidence(self) -> Evidence:
-        frames = (self._machine.host(block.amplitudes).astype(np.float64) for block in self._blocks)
+    def _look_at_frames(self) -> FrameLook:
+        statistics, estimate = self._statistics, self._engine.estimate
+        return look_at_frames(self._blocks, estimate, self._forward, statistics.mean, statistics.background)
+
+    def _evidence(self, look: FrameLook) -> Evidence:
         return Evidence(
             probe=self._start_probe,
             positions_px=self._field.to_px(self._positions),
-            counts=np.concatenate([np.sum(a**2, axis=(1, 2), where=a >= 0) for a in frames]),
+            counts=look.counts,
             share_seen=self._statistics.share_seen(self._start_probe),
             likeness=self._statistics.likeness(self._start_probe),
             fills_its_array=self.geometry.focus_to_sample is not None,
@@ -480,10 +502,3 @@ class Reconstruction:
     def _tell(self, report: Report | None, engine: str, error: float) -> None:
         if report is not None:
             report(Progress(engine, self._done, self.options.iterations, self.frames, error))
-
-
-def _check_near_field(options: ReconstructionOptions) -> None:
-    if options.estimate_background:
-        raise InputError("estimate_background: no part of a near-field frame is dark; leave it out")
-    if options.position_tolerance > 0:
-        raise InputError("position_tolerance: positions are refined in the far field only; leave it out")

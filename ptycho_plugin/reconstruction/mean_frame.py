@@ -19,6 +19,16 @@ from numpy.typing import NDArray
 from ptycho_plugin.errors import ReconstructionError
 from ptycho_plugin.reconstruction.forward import ForwardModel
 
+HOT = 20.0
+"""Times what is expected of a pixel: its neighbours' median, and the probe's light in place of theirs. Of
+good frames at most 2.4, of a recorded one 10; of pixels made hot on purpose 38 and more."""
+NEIGHBOURHOOD_PX = 3
+DARKEST = 0.01
+"""Of the mean pixel: no pixel is taken to expect less."""
+CERTAIN_COUNTS = 100.0
+"""Over all frames: a pixel with fewer is bright by chance."""
+LEAST_LIGHT = 0.1
+"""Of the probe's light that a shift must leave on measured pixels."""
 PARTS = 8
 """Of a frame's rows, and of its columns: in one of them there is hardly any diffraction."""
 
@@ -106,6 +116,35 @@ class MeanFrame:
         scale = np.sqrt(light[seen].sum() * mean[seen].sum())
         return float(np.sum(np.sqrt(light * mean), where=seen) / scale)
 
+    def aligned_likeness(self, probe: NDArray[np.complex64]) -> tuple[float, tuple[int, int]]:
+        """Return `likeness` where a probe's light, moved, fits best, and its way there in pixels."""
+        light, seen = self._light(probe), self._seen
+        mean = np.where(seen, self._forward.detector.frame_order(self.mean), 0).astype(np.float64)
+        on_measured = _correlation(seen.astype(np.float64), light)
+        scale = np.sqrt(np.maximum(on_measured, LEAST_LIGHT * light.sum()) * mean.sum())
+        likenesses = _correlation(np.sqrt(mean), np.sqrt(light)) / scale
+        best = np.unravel_index(likenesses.argmax(), likenesses.shape)
+        row, column = (
+            (int(i) + side // 2) % side - side // 2 for i, side in zip(best, mean.shape, strict=True)
+        )
+        return float(likenesses.max()), (row, column)
+
+    def hot_pixels(self, probe: NDArray[np.complex64]) -> int:
+        """Return how many pixels count what neither their neighbours nor a probe's light account for."""
+        from scipy.ndimage import median_filter
+
+        seen = self._seen
+        counts, light = (
+            np.where(seen, of, 0)
+            for of in (self._forward.detector.frame_order(self._counts), self._light(probe))
+        )
+        around, light_around = (
+            np.maximum(median_filter(of, NEIGHBOURHOOD_PX, mode="wrap"), DARKEST * of[seen].mean())
+            for of in (counts, light)
+        )
+        expected = around * np.maximum(light / light_around, 1)
+        return int(np.sum(counts > HOT * expected + CERTAIN_COUNTS))
+
     @property
     def _seen(self) -> NDArray[np.bool_]:
         """Which pixels, in the detector's order, any frame measured."""
@@ -118,6 +157,11 @@ class MeanFrame:
         waves[...] = machine.array(probe)
         far = machine.host(self._forward.detector.forth(waves))
         return np.asarray(np.sum(np.abs(far, dtype=np.float64) ** 2, axis=(0, 1)))
+
+
+def _correlation(of: NDArray[np.float64], moved: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sum_x of(x) moved(x - shift) for every cyclic shift."""
+    return np.asarray(np.fft.ifft2(np.fft.fft2(of) * np.fft.fft2(moved).conj()).real)
 
 
 def _parts(total: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ptycho_plugin.checked_model import CheckedModel
+from ptycho_plugin.errors import InputError
 
 Device = Literal["auto", "cpu", "gpu"]
 
@@ -108,3 +109,10 @@ class ReconstructionOptions(CheckedModel):
     def iterations(self) -> int:
         """Iterations of the whole recipe."""
         return self.first_iterations + self.maximum_likelihood_iterations
+
+    def check_near_field(self) -> None:
+        """Refuse with `InputError` what cannot be found in near fields."""
+        if self.estimate_background:
+            raise InputError("estimate_background: no part of a near-field frame is dark; leave it out")
+        if self.position_tolerance > 0:
+            raise InputError("position_tolerance: positions are refined in the far field only; leave it out")

@@ -14,7 +14,7 @@ sample's variety and the chaos of the iterations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -25,16 +25,16 @@ from scipy import stats
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import DivergenceError, InputError
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign
+from ptycho_plugin.reconstruction.contrast import contrast_of
+from ptycho_plugin.reconstruction.groups import halved
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.reconstruction.orientation_evidence import (
-    LARGEST_CHANCE,
     Evidence,
     FoundOrientation,
     Hypothesis,
     Trial,
 )
 from ptycho_plugin.reconstruction.orientation_verdict import class_evidence, judge
-from ptycho_plugin.reconstruction.result import Result
 from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 FRAMES = 100
@@ -42,14 +42,10 @@ FEWEST_FRAMES = 40
 """Ten in each group: fewer hardly overlap on all sides."""
 HALVINGS_OF_FRAMES = 2
 """Four groups."""
-HALVINGS_OF_MAP = 3
-"""Eight tiles."""
 TRIAL = ReconstructionOptions(difference_map_iterations=10, maximum_likelihood_iterations=10)
 """Enough for the right hypothesis to be ahead, too few for a wrong one to forget its start probe."""
 MAP = ReconstructionOptions(difference_map_iterations=40, maximum_likelihood_iterations=40)
 """Enough for the modulus, which is fainter than the phase."""
-LEAST_CORRELATION = 0.2
-"""Less is what errors of the probe leave between phase and modulus of a sample that absorbs nothing."""
 
 Report = Callable[[int, int], None]
 
@@ -128,20 +124,6 @@ def read_as(dataset: PtychoDataset, hypothesis: Hypothesis) -> PtychoDataset:
     )
 
 
-def halved(points: NDArray[np.number], times: int) -> list[NDArray[np.intp]]:
-    """Return the indices of points ``(n, 2)`` in compact groups, halved across their longer side."""
-    groups = [np.arange(len(points))]
-    for _ in range(times):
-        groups = [half for group in groups for half in _halves(points, group)]
-    return groups
-
-
-def _halves(points: NDArray[np.number], group: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    axis = int(np.ptp(points[group], axis=0).argmax())
-    order = group[np.argsort(points[group, axis], kind="stable")]
-    return [np.sort(half) for half in np.array_split(order, 2)]
-
-
 def _tried(
     dataset: PtychoDataset, hypotheses: Sequence[Hypothesis], report: Report | None
 ) -> tuple[Trial, ...]:
@@ -187,26 +169,5 @@ def compared(hypotheses: Sequence[Hypothesis], residuals: NDArray[np.float64]) -
 
 def _contrast(dataset: PtychoDataset, best: Hypothesis) -> Evidence:
     """Return whether phase and modulus rise together, as they do where matter retards and absorbs."""
-    return correlated(reconstruct(read_as(dataset, best), MAP))
-
-
-def correlated(result: Result) -> Evidence:
-    """Return the evidence that a map has the sign of matter, or of its conjugate, from its tiles."""
-    correlations = np.array(list(_correlations(result)))
-    test = stats.ttest_1samp(correlations, 0.0)
-    mean, chance = float(correlations.mean()), float(test.pvalue)
-    return Evidence(
-        question="conjugation",
-        source="denser is more negative",
-        effect=mean,
-        standard_errors=float(test.statistic),
-        chance=chance,
-        decides=chance <= LARGEST_CHANCE and abs(mean) >= LEAST_CORRELATION,
-    )
-
-
-def _correlations(result: Result) -> Iterator[float]:
-    places = np.argwhere(result.trusted)
-    for tile in halved(places, HALVINGS_OF_MAP):
-        rows, columns = places[tile].T
-        yield np.corrcoef(result.phase[rows, columns], result.amplitude[rows, columns])[0, 1]
+    result = reconstruct(read_as(dataset, best), MAP)
+    return contrast_of(result.object, result.trusted)

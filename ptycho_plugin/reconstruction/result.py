@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.reconstruction.map_verdict import MapVerdict
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
-
-NEARLY = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,8 @@ class Result:
         Spent in the engines.
     device : str
         What computed it, and why that did.
+    verdict : MapVerdict
+        Whether the map can be believed, and what speaks against it.
     """
 
     slices: NDArray[np.complex64]
@@ -93,6 +94,7 @@ class Result:
     options: ReconstructionOptions
     seconds: float
     device: str
+    verdict: MapVerdict
 
     def __repr__(self) -> str:
         rows, columns = self.object.shape
@@ -119,10 +121,7 @@ class Result:
         None of them is where refined positions can be believed. Many, with a low R or a high one, say
         that the orientation is wrong, or the tolerance too narrow.
         """
-        if not self.options.position_tolerance:
-            return 0.0
-        ways = np.linalg.norm(self.positions - self.positions_measured, axis=1)
-        return float(np.mean(ways > NEARLY * self.options.position_tolerance))
+        return self.verdict.figures.at_tolerance
 
     @property
     def phase(self) -> NDArray[np.float32]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.reconstruction.driver import Reconstruction, Report
@@ -36,12 +39,25 @@ def reconstruct(
     return started(dataset, options).finish(report)
 
 
-def started(dataset: PtychoDataset, options: ReconstructionOptions | None = None) -> Reconstruction:
-    """Return a reconstruction that has taken in a whole scan: see `reconstruct`."""
+def started(
+    dataset: PtychoDataset,
+    options: ReconstructionOptions | None = None,
+    planned: NDArray[np.float64] | None = None,
+) -> Reconstruction:
+    """Return a reconstruction that has taken in a scan, by default a whole one: see `reconstruct`.
+
+    Parameters
+    ----------
+    dataset : PtychoDataset
+    options : ReconstructionOptions, optional
+    planned : ndarray, (n, 2), float64, optional
+        Planned positions, as for `Reconstruction`, where frames may be missing.
+    """
     if dataset.probe is None:
         raise InputError(
             f"{dataset.source}: there is no start probe; store one, or give the zone plate's parameters"
         )
-    reconstruction = Reconstruction(dataset.geometry, dataset.probe, dataset.positions, options)
+    planned = dataset.positions if planned is None else planned
+    reconstruction = Reconstruction(dataset.geometry, dataset.probe, planned, options)
     reconstruction.add(dataset.intensities(), dataset.positions)
     return reconstruction

@@ -24,13 +24,13 @@ import pytest
 import redis
 import yaml
 
-from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.ioc.settings import free_port
 from ptycho_plugin.publishing.client import PtychoReconstruction
 from ptycho_plugin.publishing.connection import connect
 from ptycho_plugin.publishing.raw import dataset_from_tiled
+from ptycho_plugin.publishing.raw_run_writer import RawRunWriter
 from ptycho_plugin.publishing.results import ResultWriter
 from ptycho_plugin.publishing.server_keys import SCOPES, VIEWER, WRITER
 from ptycho_plugin.reconstruction.driver import Reconstruction
@@ -267,7 +267,7 @@ def test_a_run_and_its_map_are_kept_shown_and_read_back(
     redis_uri: str,
 ) -> None:
     scan = make_scan()
-    write_document = raw_run_writer(writer, tmp_path)
+    write_document = RawRunWriter(writer)
     for name, document in scan.documents():
         write_document(name, document)
     np.testing.assert_array_equal(

@@ -16,10 +16,10 @@ import pytest
 import websockets.exceptions
 import websockets.sync.client
 
-from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.publishing.connection import connect
 from ptycho_plugin.publishing.raw import dataset_from_tiled
+from ptycho_plugin.publishing.raw_run_writer import RawRunWriter
 from ptycho_plugin.publishing.server_keys import SCOPES, VIEWER, WRITER, key_file
 
 PATIENCE_S = 60
@@ -92,7 +92,7 @@ def test_a_viewer_reads_and_sees_what_the_writer_writes(
     writer: Any, viewer: Any, make_scan: Any, tmp_path: Path
 ) -> None:
     scan = make_scan()
-    write_document = raw_run_writer(writer, tmp_path)
+    write_document = RawRunWriter(writer)
     for name, document in scan.documents(count=3):
         write_document(name, document)
     assert len(dataset_from_tiled(viewer, scan.uid)) == 3

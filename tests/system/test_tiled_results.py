@@ -41,6 +41,8 @@ def test_the_map_grows_in_place_and_everything_comes_at_the_end(
     live = client.plot()
     np.testing.assert_array_equal(live.axes[0].images[0].get_array().compressed(), first[client.trusted])
     assert "growing (live): 6 frames, object pixel" in live.get_suptitle()
+    assert client.verdict == engine.result().verdict
+    assert client.verdict.figures.stage == "live"
 
     engine.add(small_scan.intensities()[6:], small_scan.positions[6:])
     result = engine.finish()
@@ -56,6 +58,8 @@ def test_the_map_grows_in_place_and_everything_comes_at_the_end(
     assert client.geometry == result.geometry
     assert client.object_pixel == result.object_pixel
     assert client.r_factor == pytest.approx(result.residual)
+    assert client.verdict == result.verdict
+    assert client.verdict.figures.stage == "finished"
     assert client.metadata["frames"] == len(small_scan)
     assert client.metadata["provenance"]["source"] == {"run_uid": client.metadata["run_uid"]}
     assert client.metadata["provenance"]["options"] == OPTIONS.model_dump(mode="json")

@@ -31,6 +31,10 @@ def test_it_writes_the_result_and_one_line_of_json(ptycho, engine, scan_file, tm
     assert stderr == ""
     assert json.loads(stdout.splitlines()[-1]) == {
         "R": 0.09,
+        "verdict": "green",
+        "reasons": [
+            "R is 0.09, 0.90 times that of Poisson noise alone, and nothing else speaks against the map"
+        ],
         "iterations": 3,
         "seconds": 1.5,
         "device": "cpu",

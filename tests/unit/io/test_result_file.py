@@ -6,6 +6,7 @@ import pytest
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.io import write_result
+from ptycho_plugin.reconstruction.map_verdict import MapVerdict
 
 
 def test_a_result_file_holds_everything_with_its_units(tmp_path, small_result):
@@ -28,6 +29,7 @@ def test_a_result_file_holds_everything_with_its_units(tmp_path, small_result):
         assert file["geometry/object_pixel"][()] == small_result.geometry.object_pixel
         assert file["geometry/object_pixel"].attrs["units"] == "m"
         assert json.loads(file["provenance"][()]) == {"command": "ptycho", "frame_range": [0, 12]}
+        assert MapVerdict.model_validate_json(file["verdict"][()]) == small_result.verdict
 
 
 def test_what_cannot_be_written_leaves_no_file(tmp_path, small_result):

@@ -13,7 +13,12 @@ from ptycho_plugin.reconstruction.whole_scan import started
 @pytest.fixture(scope="module")
 def evidence_of(known_scan):
     """Evidence of the known scan with other fields: ``evidence_of(frames=...)``."""
-    return lambda **changes: started(known_scan.dataset(**changes))._evidence()
+
+    def evidence(**changes):
+        reconstruction = started(known_scan.dataset(**changes))
+        return reconstruction._evidence(reconstruction._look_at_frames())
+
+    return evidence
 
 
 @pytest.fixture(scope="module")

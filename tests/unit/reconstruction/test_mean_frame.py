@@ -60,6 +60,45 @@ def test_parts_that_a_mask_takes_are_not_dark(forward):
     assert frame.background == 4
 
 
+@pytest.fixture(scope="module")
+def mean_of(forward):
+    return lambda frames: MeanFrame(forward, 32).with_frames(frames.astype(np.float32))
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, -5), (-1, 14)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_light_is_found_where_it_was_moved_to(known_scan, mean_of, shift, masked):
+    frames = np.roll(known_scan.frames, shift, axis=(1, 2))
+    if masked:
+        frames[:, 12:15] = -1
+    mean = mean_of(frames)
+    likeness, found = mean.aligned_likeness(known_scan.probe)
+    assert found == shift
+    assert likeness > 0.97
+    assert likeness == pytest.approx(mean.likeness(known_scan.probe), rel=1e-6) or shift != (0, 0)
+
+
+def test_hot_pixels_are_counted_and_bright_light_is_not(known_scan, mean_of):
+    assert mean_of(known_scan.frames).hot_pixels(known_scan.probe) == 0
+    frames = known_scan.frames.copy()
+    frames[:, 3, 28] = 400
+    frames[50:, 29, 2] = 900
+    assert mean_of(frames).hot_pixels(known_scan.probe) == 2
+    plane = np.ones((1, 32, 32), np.complex64)  # all its light is in one pixel
+    spot = np.full((10, 32, 32), 2)
+    spot[:, 16, 16] = 10_000
+    assert mean_of(spot).hot_pixels(plane) == 0
+
+
+def test_a_pixel_of_few_counts_is_bright_by_chance(known_scan, mean_of):
+    frames = np.zeros((4, 32, 32))
+    frames[:, 10:22, 10:22] = 3
+    frames[0, 2, 2] = 80
+    assert mean_of(frames).hot_pixels(known_scan.probe) == 0
+    frames[0, 2, 2] = 300
+    assert mean_of(frames).hot_pixels(known_scan.probe) == 1
+
+
 def test_nothing_but_background_is_told(known_scan):
     flat = known_scan.dataset(frames=np.full_like(known_scan.frames, 7))
     with pytest.raises(ReconstructionError, match="no pixel counted a photon more than another"):

@@ -10,8 +10,9 @@ import pytest
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign
 from ptycho_plugin.reconstruction import orientation_search
+from ptycho_plugin.reconstruction.groups import halved
 from ptycho_plugin.reconstruction.orientation_evidence import FoundOrientation, Hypothesis
-from ptycho_plugin.reconstruction.orientation_search import compared, find_orientation, halved, read_as
+from ptycho_plugin.reconstruction.orientation_search import compared, find_orientation, read_as
 from ptycho_plugin.reconstruction.whole_scan import reconstruct
 
 EVERY_HYPOTHESIS = [
