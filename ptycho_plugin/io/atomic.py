@@ -7,8 +7,23 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from ptycho_plugin.errors import InputError
+from ptycho_plugin.provenance import file_sha256
+
+READ_ONLY = 0o444
+WRITABLE = 0o222
+DIGITS = 12
+"""Of a file's digest, in its name."""
+
+
+class KeptFile(NamedTuple):
+    """A file that is not written again, with the SHA-256 and the number of its bytes."""
+
+    path: Path
+    sha256: str
+    size: int
 
 
 @contextmanager
@@ -30,6 +45,43 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def keep(part: Path, stem: str) -> KeptFile:
+    """Give a complete file, where it lies, the name of its bytes; it is read-only and on the disk then.
+
+    As the name holds a part of the digest, two files of other bytes never take each other's place.
+
+    Parameters
+    ----------
+    part : Path
+    stem : str
+        What the name begins with, before digest and suffix.
+
+    Raises
+    ------
+    InputError
+        If that cannot be done.
+    """
+    try:
+        digest, size = file_sha256(part), part.stat().st_size
+        path = part.with_name(f"{stem}.{digest[:DIGITS]}{part.suffix}")
+        part.chmod(READ_ONLY)
+        _to_disk(part)
+        part.replace(path)
+        _to_disk(path.parent)
+    except OSError as error:
+        raise InputError(f"{part} could not be kept: {error}") from error
+    return KeptFile(path, digest, size)
+
+
+def _to_disk(path: Path) -> None:
+    """Return when a file's bytes, or a folder's names, would outlive the power."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 def check_writable(path: Path) -> None:
     """Refuse an output path before the work starts rather than after it.
 
@@ -45,7 +97,7 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path} cannot be written: there is no folder {folder}")
     for place in (folder, path):
         # Root may write anywhere, but someone took the write bits away for a reason.
-        if place.exists() and not place.stat().st_mode & 0o222:
+        if place.exists() and not place.stat().st_mode & WRITABLE:
             raise InputError(f"{path} cannot be written: {place} is read-only; name another output")
     try:
         tempfile.TemporaryFile(dir=folder).close()
