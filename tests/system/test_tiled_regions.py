@@ -16,7 +16,7 @@ from ptycho_plugin.materials import CDS, PMMA
 from ptycho_plugin.postprocess.pipeline import PostprocessingOptions
 from ptycho_plugin.publishing.connection import split_key
 from ptycho_plugin.publishing.region_client import PtychoRegion
-from ptycho_plugin.publishing.regions import RegionOfRun, postprocess_region, region_key
+from ptycho_plugin.publishing.regions import postprocess_region, region_key
 from ptycho_plugin.publishing.report_client import PtychoReports, Subject
 from ptycho_plugin.publishing.reports import (
     publish_region_report,
@@ -24,6 +24,7 @@ from ptycho_plugin.publishing.reports import (
     sections_of_sample,
     sections_of_series,
 )
+from ptycho_plugin.publishing.run_facts import RegionOfRun
 from ptycho_plugin.publishing.series import SeriesWriter
 from ptycho_plugin.trajectory import ConcentricRings
 
