@@ -74,8 +74,7 @@ class Publisher:
         try:
             self._writer.write_final(result, md, status)
         except Exception as error:  # whatever it is, the result must not be lost
-            path = self._folder / RESULT_FILE
-            write_result(path, result, self._writer.provenance(result))
+            path = self._writer.file.path if self._writer.file else self._own_file(result)
             reason = error if isinstance(error, PublishingError) else repr(error)
             raise PublishingError(f"{reason}; the {status} result is in {path}") from error
         return self._writer.path
@@ -87,6 +86,11 @@ class Publisher:
         except PublishingError as refusal:
             return str(refusal)
         return f"the last good state is in Tiled, {path}"
+
+    def _own_file(self, result: Result) -> Path:
+        path = self._folder / RESULT_FILE
+        write_result(path, result, self._writer.provenance(result))
+        return path
 
     def _write_live(self, result: Result) -> None:
         try:
