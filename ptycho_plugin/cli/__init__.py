@@ -16,6 +16,7 @@ from ptycho_plugin.cli.orientation import tell_orientation
 from ptycho_plugin.cli.reconstruct import reconstruct_scan
 from ptycho_plugin.cli.report import make_report
 from ptycho_plugin.cli.reproduce import run_reproduction
+from ptycho_plugin.cli.verify import verify
 from ptycho_plugin.errors import PtychoError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -27,6 +28,7 @@ app.command("orientation")(tell_orientation)
 app.command("reconstruct")(reconstruct_scan)
 app.command("report")(make_report)
 app.command("reproduce")(run_reproduction)
+app.command("verify")(verify)
 
 
 def _print_version(wanted: bool) -> None:

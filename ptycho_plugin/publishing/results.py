@@ -25,7 +25,7 @@ from ptycho_plugin.publishing.schema import (
     facts_of,
     maps_of,
 )
-from ptycho_plugin.publishing.seal import array_sha256, plain, seal, served_sha256
+from ptycho_plugin.publishing.seal import Seal, array_sha256, plain, served_sha256
 from ptycho_plugin.reconstruction.result import Result
 
 Status = Literal["live", "final", "diverged"]
@@ -125,8 +125,8 @@ class ResultWriter:
                 reason = "Tiled does not serve the file: see readable_storage in its configuration"
             if reason:
                 self._store(arrays)
-            sealed = seal(record, "tiled" if reason else "file", self.file, reason)
-            self._node.replace_metadata({**record, SEAL: sealed}, specs=_specs(), drop_revision=True)
+            seal = Seal.of(record, self.file, reason).model_dump()
+            self._node.replace_metadata({**record, SEAL: seal}, specs=_specs(), drop_revision=True)
 
     def _metadata(self, result: Result, status: Status) -> dict[str, Any]:
         about = {"run_uid": self._run_uid, "runs": [self._run_uid], **_NO_FACTS, **self._facts}

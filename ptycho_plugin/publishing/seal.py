@@ -18,18 +18,48 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.io.atomic import KeptFile
 from ptycho_plugin.publishing.schema import SEAL
 
-Storage = Literal["file", "tiled"]
 SERVED_AT_ONCE = 64 * 2**20
 """Bytes of an array in one request: a server refuses more than some hundred million."""
 OK = 200
+
+
+class SealedFile(CheckedModel):
+    """A result file: its name in its folder, and the SHA-256 and number of its bytes."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+class Seal(CheckedModel):
+    """What a result's metadata have under ``seal``."""
+
+    storage: Literal["file", "tiled"]
+    """Where Tiled has the arrays: in the file, or in storage of its own."""
+    reason: str
+    """Why in its own, or nothing."""
+    record_sha256: str
+    file: SealedFile | None
+    """With arrays and record, whether or not Tiled serves it."""
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any], file: KeptFile | None, reason: str) -> Self:
+        """Return the seal of a record, as from `plain`; a reason says why Tiled does not serve the file."""
+        return cls(
+            storage="tiled" if reason else "file",
+            reason=reason,
+            record_sha256=record_sha256(record),
+            file=file and SealedFile(name=file.path.name, sha256=file.sha256, size=file.size),
+        )
 
 
 def plain(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,25 +103,3 @@ def served_sha256(node: Any) -> str | None:
             return None
         digest.update(answer.content)
     return digest.hexdigest()
-
-
-def seal(record: Mapping[str, Any], storage: Storage, file: KeptFile | None, reason: str) -> dict[str, Any]:
-    """Return the seal of a record.
-
-    Parameters
-    ----------
-    record : mapping
-        As from `plain`.
-    storage : "file" or "tiled"
-        Where Tiled has the arrays.
-    file : KeptFile or None
-        With the arrays and the record, whether or not Tiled serves it.
-    reason : str
-        Why Tiled's own storage has them, or nothing.
-    """
-    return {
-        "storage": storage,
-        "reason": reason,
-        "record_sha256": record_sha256(record),
-        "file": None if file is None else {"name": file.path.name, "sha256": file.sha256, "size": file.size},
-    }
