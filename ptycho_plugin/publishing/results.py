@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,7 +75,7 @@ class ResultWriter:
         self._facts = dict(facts or {})
         self._folder = folder
         self._node: Any = None
-        self._maps: dict[str, Any] = {}
+        self._arrays: dict[str, Any] = {}
         self.file: KeptFile | None = None
 
     @property
@@ -93,7 +94,7 @@ class ResultWriter:
 
     def write_live(self, result: Result) -> None:
         """Show the map so far."""
-        with tiled_errors(self._client):
+        with self._attempt():
             metadata = self._metadata(result, "live")
             self._open(metadata)
             self._node.update_metadata(metadata, drop_revision=True)
@@ -117,7 +118,7 @@ class ResultWriter:
         checksums = {name: array_sha256(array) for name, array in arrays.items()}
         record = plain({**self._metadata(result, status), **(md or {}), "checksums": checksums})
         self.file, reason = self._as_file(result, record)
-        with tiled_errors(self._client):
+        with self._attempt():
             if self._is_final_already(checksums):
                 return
             self._open(self._metadata(result, "live"))
@@ -127,6 +128,16 @@ class ResultWriter:
                 self._store(arrays)
             seal = Seal.of(record, self.file, reason).model_dump()
             self._node.replace_metadata({**record, SEAL: seal}, specs=_specs(), drop_revision=True)
+
+    @contextmanager
+    def _attempt(self) -> Iterator[None]:
+        """Forget what one that failed had written: what of it Tiled took is not known."""
+        try:
+            with tiled_errors(self._client):
+                yield
+        except Exception:
+            self._node, self._arrays = None, {}
+            raise
 
     def _metadata(self, result: Result, status: Status) -> dict[str, Any]:
         about = {"run_uid": self._run_uid, "runs": [self._run_uid], **_NO_FACTS, **self._facts}
@@ -141,16 +152,14 @@ class ResultWriter:
         """Return the file that holds a final result, or None and why there is none."""
         if self._folder is None:
             return None, "no folder of result files was given"
-        part = self._folder / f".{self._run_uid}.{os.getpid()}.h5"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            part = self._folder / f".{self._run_uid}.{os.getpid()}.h5"
             write_result(part, result, record["provenance"], record)
             return keep(part, self._run_uid), ""
         except (OSError, InputError) as error:
             logger.warning("the result of run %s goes into Tiled's own storage: %s", self._run_uid, error)
             return None, f"the folder of result files cannot be written: {error}"
-        finally:
-            part.unlink(missing_ok=True)
 
     def _is_final_already(self, checksums: Mapping[str, str] | None = None) -> bool:
         """Return whether the very result is final, as after an answer that was lost; refuse another one."""
@@ -175,10 +184,10 @@ class ResultWriter:
 
     def _write_maps(self, result: Result) -> None:
         for name, array in maps_of(result).items():
-            if name in self._maps:
-                self._maps[name].write(array)
+            if name in self._arrays:
+                self._arrays[name].write(array)
             else:
-                self._maps[name] = self._write(name, array)
+                self._write(name, array)
 
     def _register(
         self, file: KeptFile, arrays: Mapping[str, NDArray[Any]], checksums: Mapping[str, str]
@@ -194,6 +203,7 @@ class ResultWriter:
                 if error.response.status_code not in REFUSED:
                     raise
                 return False  # a key that may write, but not register
+            self._arrays[name] = node
             if served_sha256(node) != checksums[name]:
                 return False
         return True
@@ -203,13 +213,12 @@ class ResultWriter:
             self._remove(name)
             self._write(name, array)
 
-    def _write(self, name: str, array: NDArray[Any]) -> Any:
-        return self._node.write_array(array, key=name, dims=DIMENSIONS[name])
+    def _write(self, name: str, array: NDArray[Any]) -> None:
+        self._arrays[name] = self._node.write_array(array, key=name, dims=DIMENSIONS[name])
 
     def _remove(self, name: str) -> None:
-        self._maps.pop(name, None)
-        if name in self._node:
-            self._node[name].delete(external_only=False)
+        if name in self._arrays:
+            self._arrays.pop(name).delete(external_only=False)
 
 
 _NO_FACTS = dict.fromkeys(("sample", "area", "region", "repeat", "purpose", "date"))
@@ -229,7 +238,7 @@ def _source(file: KeptFile, name: str, array: NDArray[Any]) -> Any:
 
     structure = ArrayStructure.from_array(array)
     structure.dims = DIMENSIONS[name]
-    uri = ensure_uri(file.path.resolve().as_uri())
+    uri = ensure_uri(file.path.resolve())
     return DataSource(
         structure_family="array",
         structure=structure,

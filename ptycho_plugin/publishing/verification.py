@@ -64,9 +64,9 @@ def verify_results(client: Any, run_uids: Sequence[str] = ()) -> Iterator[Verifi
         If Tiled refuses or cannot be reached.
     """
     with tiled_errors(client):
-        results = client[CONTAINER] if CONTAINER in client else {}
+        results = client.get(CONTAINER, {})
         for uid in run_uids or results:
-            node = results[uid] if uid in results else None
+            node = results.get(uid)
             if node is not None and (node.metadata["status"] != "live" or SEAL in node.metadata):
                 yield _verified(client, uid, node)
             elif run_uids:

@@ -19,6 +19,7 @@ from bluesky import RunEngine
 from event_model import RunRouter
 from scipy.ndimage import gaussian_filter
 
+from ptycho_plugin.callbacks.raw_run import raw_run_writer
 from ptycho_plugin.geometry import M_PER_UM, Geometry
 from ptycho_plugin.ioc import IocProcess
 from ptycho_plugin.ledger import Budget, Ledger, Region
@@ -326,3 +327,18 @@ def make_scan(data_folder: Path) -> MakeScan:
         return SmallScan(data_folder, metadata)
 
     return make
+
+
+@pytest.fixture
+def raw_run(tiled: Any, make_scan: MakeScan, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Write a run without exposures into Tiled; return its start document, which takes what is given."""
+    writer = raw_run_writer(tiled, tmp_path / "backup")
+
+    def write(**start: Any) -> dict[str, Any]:
+        documents = list(make_scan().documents(count=0, start=start))
+        for name, document in documents:
+            if name in ("start", "stop"):
+                writer(name, document)
+        return documents[0][1]
+
+    return write
