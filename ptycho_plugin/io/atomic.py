@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,6 +69,8 @@ def keep(part: Path, stem: str) -> KeptFile:
         part.replace(path)
         _to_disk(path.parent)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink()
         raise InputError(f"{part} could not be kept: {error}") from error
     return KeptFile(path, digest, size)
 

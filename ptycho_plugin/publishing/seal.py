@@ -30,6 +30,8 @@ from ptycho_plugin.publishing.schema import SEAL
 SERVED_AT_ONCE = 64 * 2**20
 """Bytes of an array in one request: a server refuses more than some hundred million."""
 OK = 200
+ALONE = {"Connection": "close"}
+"""Of a request that may fail: a server that fails closes the connection, under the next request."""
 
 
 class SealedFile(CheckedModel):
@@ -98,6 +100,7 @@ def served_sha256(node: Any) -> str | None:
         answer = node.context.http_client.get(
             node.item["links"]["full"],
             params={"slice": f"{first}:{first + step}", "format": "application/octet-stream"},
+            headers=ALONE,
         )
         if answer.status_code != OK:
             return None

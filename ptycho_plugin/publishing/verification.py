@@ -16,7 +16,7 @@ from ptycho_plugin.io.atomic import WRITABLE
 from ptycho_plugin.io.result_file import read_metadata
 from ptycho_plugin.publishing.connection import tiled_errors
 from ptycho_plugin.publishing.schema import CONTAINER, SEAL
-from ptycho_plugin.publishing.seal import OK, Seal, record_of, record_sha256, served_sha256
+from ptycho_plugin.publishing.seal import ALONE, OK, Seal, record_of, record_sha256, served_sha256
 from ptycho_plugin.publishing.search import reconstructions_of
 
 Kind = Literal["missing", "changed", "writable", "unlinked", "unsealed"]
@@ -180,5 +180,5 @@ def _content(array: Any, asset: Any) -> bytes | None:
     if path.is_file():
         return path.read_bytes()
     link = array.item["links"]["self"].replace("/metadata/", "/asset/bytes/", 1)
-    answer = array.context.http_client.get(link, params={"id": asset.id})
+    answer = array.context.http_client.get(link, params={"id": asset.id}, headers=ALONE)
     return bytes(answer.content) if answer.status_code == OK else None
