@@ -44,6 +44,9 @@ class LiveReconstruction:
         Folder on a local disk for documents and logs, one folder a run.
     data : path
         Folder of the frames' files; workers read none outside it.
+    results : path, optional
+        Folder of result files, read-only ones, which the Tiled server may read; without it results are in
+        Tiled's own storage.
     api_key : str, optional
         By default the one in the address, else the variable ``TILED_API_KEY``.
     on_progress : callable, optional
@@ -61,6 +64,7 @@ class LiveReconstruction:
         spool: str | Path,
         data: str | Path,
         *,
+        results: str | Path | None = None,
         api_key: str | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -68,6 +72,8 @@ class LiveReconstruction:
         self._spool = RunSpool(spool)
         module = ["-m", "ptycho_plugin.live.service", str(self._spool.folder)]
         places = ["--tiled", address, "--data", str(Path(data).resolve())]
+        if results is not None:
+            places += ["--results", str(Path(results).resolve())]
         self._command = [sys.executable, *module, *places]
         self._environment = {"TILED_API_KEY": used} if (used := api_key or key) else {}
         self._on_progress = on_progress

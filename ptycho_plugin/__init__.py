@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ptycho_plugin.publishing.calibrations import CalibrationStore
     from ptycho_plugin.publishing.raw import dataset_from_tiled
     from ptycho_plugin.publishing.regions import postprocess_region
+    from ptycho_plugin.publishing.search import find_region_results, find_results, reconstructions_of
     from ptycho_plugin.publishing.server import LocalTiledServer
     from ptycho_plugin.reconstruction.options import ReconstructionOptions
     from ptycho_plugin.reconstruction.orientation_search import find_orientation
@@ -80,13 +81,16 @@ _HOME = {
     "dose_so_far": "dose_query",
     "find_beam_centre": "plans",
     "find_orientation": "reconstruction.orientation_search",
+    "find_region_results": "publishing.search",
     "find_regions": "postprocess.stxm",
+    "find_results": "publishing.search",
     "postprocess_region": "publishing.regions",
     "probe_calibration": "plans",
     "ptycho_fly_scan": "plans",
     "ptycho_scan": "plans",
     "read_dataset": "io",
     "reconstruct": "reconstruction.whole_scan",
+    "reconstructions_of": "publishing.search",
     "replayed_beamline": "devices",
     "restore": "postprocess.restoration",
     "simulated_beamline": "devices",
@@ -125,13 +129,16 @@ __all__ = [
     "dose_so_far",
     "find_beam_centre",
     "find_orientation",
+    "find_region_results",
     "find_regions",
+    "find_results",
     "postprocess_region",
     "probe_calibration",
     "ptycho_fly_scan",
     "ptycho_scan",
     "read_dataset",
     "reconstruct",
+    "reconstructions_of",
     "replayed_beamline",
     "restore",
     "simulated_beamline",

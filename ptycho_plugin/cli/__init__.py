@@ -17,6 +17,7 @@ from ptycho_plugin.cli.reconstruct import reconstruct_scan
 from ptycho_plugin.cli.report import make_report
 from ptycho_plugin.cli.reproduce import run_reproduction
 from ptycho_plugin.cli.serve import serve_tiled
+from ptycho_plugin.cli.verify import verify
 from ptycho_plugin.errors import PtychoError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -29,6 +30,7 @@ app.command("reconstruct")(reconstruct_scan)
 app.command("report")(make_report)
 app.command("reproduce")(run_reproduction)
 app.command("serve")(serve_tiled)
+app.command("verify")(verify)
 
 
 def _print_version(wanted: bool) -> None:

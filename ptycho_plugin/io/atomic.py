@@ -5,10 +5,25 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from ptycho_plugin.errors import InputError
+from ptycho_plugin.provenance import file_sha256
+
+READ_ONLY = 0o444
+WRITABLE = 0o222
+DIGITS = 12
+"""Of a file's digest, in its name."""
+
+
+class KeptFile(NamedTuple):
+    """A file that is not written again, with the SHA-256 and the number of its bytes."""
+
+    path: Path
+    sha256: str
+    size: int
 
 
 @contextmanager
@@ -25,32 +40,58 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
-        _sync(part, os.O_RDWR)
+        sync(part)
         part.replace(path)
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise InputError(f"{path} could not be written: {error}") from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk.
+def keep(part: Path, stem: str) -> KeptFile:
+    """Give a complete file, where it lies, the name of its bytes; it is read-only and on the disk then.
+
+    As the name holds a part of the digest, two files of other bytes never take each other's place.
+
+    Parameters
+    ----------
+    part : Path
+    stem : str
+        What the name begins with, before digest and suffix.
+
+    Raises
+    ------
+    InputError
+        If that cannot be done.
+    """
+    try:
+        digest, size = file_sha256(part), part.stat().st_size
+        path = part.with_name(f"{stem}.{digest[:DIGITS]}{part.suffix}")
+        part.chmod(READ_ONLY)
+        sync(part)
+        part.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise InputError(f"{part} could not be kept: {error}") from error
+    return KeptFile(path, digest, size)
+
+
+def sync(path: Path) -> None:
+    """Return when a file's bytes, or a folder's names, would outlive the power.
 
     Raises
     ------
     OSError
         If the disk does not take them.
     """
-    _sync(folder, os.O_RDONLY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    file = os.open(path, flags)
+    opened = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(file)
+        os.fsync(opened)
     finally:
-        os.close(file)
+        os.close(opened)
 
 
 def check_writable(path: Path) -> None:
@@ -68,7 +109,7 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path} cannot be written: there is no folder {folder}")
     for place in (folder, path):
         # Root may write anywhere, but someone took the write bits away for a reason.
-        if place.exists() and not place.stat().st_mode & 0o222:
+        if place.exists() and not place.stat().st_mode & WRITABLE:
             raise InputError(f"{path} cannot be written: {place} is read-only; name another output")
     try:
         tempfile.TemporaryFile(dir=folder).close()

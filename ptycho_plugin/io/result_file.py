@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -26,7 +26,12 @@ CONVENTIONS = (
 )
 
 
-def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]) -> None:
+def write_result(
+    path: str | Path,
+    result: Result,
+    provenance: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
     """Write a reconstruction; the file appears whole or not at all.
 
     Parameters
@@ -35,6 +40,8 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
     result : Result
     provenance : mapping
         What made it, serializable as JSON (see `ptycho_plugin.provenance.provenance`).
+    metadata : mapping, optional
+        What else is known of it where it is published, serializable as JSON: see `read_metadata`.
 
     Raises
     ------
@@ -51,8 +58,8 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
     ``object``, ``positions_measured`` (frame, 2) metres what the stage said, ``intensities`` (frame,) the
     beam's relative to their mean, ``background`` the counts that every pixel has besides, ``error``
     (iteration,) (its attribute ``likelihood_from`` as in `Result`), ``frames_used`` (iteration,), the first
-    so many frames, and ``residual``; ``geometry`` holds scalars with their units, and ``verdict`` and
-    ``provenance`` are JSON.
+    so many frames, and ``residual``; ``geometry`` holds scalars with their units; ``verdict`` and
+    ``provenance`` are JSON, and so is ``metadata`` where it was published.
     """
     with replacing(Path(path)) as part, h5py.File(part, "w") as file:
         file.attrs.update(conventions=CONVENTIONS, device=result.device, seconds=result.seconds)
@@ -83,6 +90,23 @@ def write_result(path: str | Path, result: Result, provenance: Mapping[str, Any]
             file[name].attrs.update(units=units, columns="y,x")
         _write_geometry(file.create_group("geometry"), result.geometry)
         file["provenance"] = json.dumps(dict(provenance))
+        if metadata is not None:
+            file["metadata"] = json.dumps(dict(metadata))
+
+
+def read_metadata(file: str | Path | BinaryIO) -> dict[str, Any]:
+    """Return what is known of a result where it is published, as its file has it.
+
+    Raises
+    ------
+    InputError
+        If it is no such file.
+    """
+    try:
+        with h5py.File(file) as opened:
+            return dict(json.loads(opened["metadata"][()]))
+    except (OSError, KeyError, TypeError, ValueError):
+        raise InputError(f"{file} holds no metadata of a published result") from None
 
 
 def read_probe(path: str | Path) -> tuple[NDArray[np.complex64], float]:

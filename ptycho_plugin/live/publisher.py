@@ -77,8 +77,7 @@ class Publisher:
             while not self._is_written(result, md, status, attempts):
                 time.sleep(max(0.0, attempts.due - time.monotonic()))
         except Exception as error:  # whatever it is, the result must not be lost
-            path = self._folder / RESULT_FILE
-            write_result(path, result, self._writer.provenance(result))
+            path = self._writer.file.path if self._writer.file else self._own_file(result)
             reason = error if isinstance(error, PublishingError) else repr(error)
             raise PublishingError(f"{reason}; the {status} result is in {path}") from error
         return self._writer.path
@@ -101,6 +100,11 @@ class Publisher:
         except PublishingError as refusal:
             return str(refusal)
         return f"the last good state is in Tiled, {path}"
+
+    def _own_file(self, result: Result) -> Path:
+        path = self._folder / RESULT_FILE
+        write_result(path, result, self._writer.provenance(result))
+        return path
 
     def _write_live(self, result: Result) -> None:
         try:

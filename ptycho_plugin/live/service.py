@@ -201,8 +201,9 @@ def main() -> int:
     parser.add_argument("spool", type=Path, help="folder with one folder for each run")
     parser.add_argument("--tiled", required=True, help="address of the Tiled tree, without a key")
     parser.add_argument("--data", required=True, type=Path, help="folder of the frames' files")
+    parser.add_argument("--results", type=Path, help="folder of result files, which the server may read")
     arguments = parser.parse_args()
-    settings = WorkerSettings(arguments.tiled, None, arguments.data)
+    settings = WorkerSettings(arguments.tiled, None, arguments.data, arguments.results)
     with redirect_stdout(sys.stderr):
         service = Service(arguments.spool, settings, tell_owner)
         signal.signal(signal.SIGTERM, service.close)

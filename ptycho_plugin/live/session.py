@@ -22,9 +22,10 @@ from ptycho_plugin.optics import ZonePlate, defocus_of
 from ptycho_plugin.postprocess.repeats import fitting_window
 from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
 from ptycho_plugin.publishing.regions import CONTAINER as REGIONS
-from ptycho_plugin.publishing.regions import RegionOfRun, postprocess_region, region_key
+from ptycho_plugin.publishing.regions import postprocess_region, region_key
 from ptycho_plugin.publishing.reports import publish_region_report
 from ptycho_plugin.publishing.results import ResultWriter
+from ptycho_plugin.publishing.run_facts import RegionOfRun, facts_of_run
 from ptycho_plugin.reconstruction.growing import GrowingReconstruction
 from ptycho_plugin.reconstruction.result import Progress, Result
 
@@ -57,6 +58,8 @@ class Session:
     folder : path
         The run's own.
     report : Report
+    results : path, optional
+        Folder of result files, which the server may read; without it they are in Tiled's own storage.
 
     Raises
     ------
@@ -64,13 +67,16 @@ class Session:
         If the run's probe cannot be read, or was measured in another geometry.
     """
 
-    def __init__(self, run: RunDocuments, client: Any, folder: Path, report: Report) -> None:
+    def __init__(
+        self, run: RunDocuments, client: Any, folder: Path, report: Report, results: Path | None = None
+    ) -> None:
         self._run = run
         self._report = report
         self._client = client
         self._region = RegionOfRun.of(run.start)
         self._store = CalibrationStore(client)
-        self._publisher = Publisher(ResultWriter(client, run.start["uid"]), folder, report, run.start["time"])
+        writer = ResultWriter(client, run.start["uid"], facts_of_run(run.start), results)
+        self._publisher = Publisher(writer, folder, report, run.start["time"])
         probe, warnings = start_probe(self._store, run.scan)
         for warning in warnings:
             report(warning=warning)
@@ -144,7 +150,6 @@ class Session:
         )
         photons = float(np.sum(np.abs(result.probe) ** 2, dtype=np.float64)) * len(result.positions)
         return {
-            "region": self._region.model_dump(),
             "window": {"corner": corner, "side": side},
             "photons": photons,
         }

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ptycho_plugin.io.atomic import sync_folder
+from ptycho_plugin.io.atomic import sync
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +46,8 @@ class SpoolWriter:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._file, _end_of_last_line(self._file))
-            sync_folder(folder)
-            sync_folder(folder.parent)
+            sync(folder)
+            sync(folder.parent)
         except OSError:
             os.close(self._file)
             raise

@@ -40,7 +40,9 @@ NICENESS = 5
 """Where cores are few, the RunEngine comes first."""
 
 
-def reconstruct_run(folder: Path, data: Path, client: Any, more: Callable[[], None]) -> None:
+def reconstruct_run(
+    folder: Path, data: Path, client: Any, more: Callable[[], None], results: Path | None
+) -> None:
     """Follow a run to its end, iterating while it grows, and publish the result.
 
     Parameters
@@ -53,6 +55,8 @@ def reconstruct_run(folder: Path, data: Path, client: Any, more: Callable[[], No
         Of the tree's root.
     more : callable
         Returns when there is more in the spool.
+    results : path or None
+        Folder of result files, which the server may read.
 
     Raises
     ------
@@ -63,7 +67,7 @@ def reconstruct_run(folder: Path, data: Path, client: Any, more: Callable[[], No
         intake = Intake(folder, files, CalibrationStore(client), report)
 
         def start() -> Session:
-            return Session(intake.run, client, folder, report)
+            return Session(intake.run, client, folder, report, results)
 
         session = _follow(intake, start, more)
         for exposures in intake.take_late():
@@ -162,6 +166,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="?", help="the run's folder, with its spool")
     parser.add_argument("--tiled", required=True, help="address of the Tiled tree")
     parser.add_argument("--data", required=True, type=Path, help="folder of the frames' files")
+    parser.add_argument("--results", type=Path, help="folder of result files, which the server may read")
     parser.add_argument("--owned", action="store_true", help="be told the folder by standard input")
     arguments = parser.parse_args()
     if arguments.owned is (arguments.folder is not None):
@@ -174,7 +179,7 @@ def main() -> int:
     try:
         _lock(folder)
         with redirect_stdout(sys.stderr):
-            reconstruct_run(folder, arguments.data, connect(arguments.tiled), more)
+            reconstruct_run(folder, arguments.data, connect(arguments.tiled), more, arguments.results)
     except BlockingIOError:
         return TRY_AGAIN
     except TiledUnreachableError as error:

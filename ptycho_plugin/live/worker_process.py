@@ -32,11 +32,14 @@ class WorkerSettings:
         Reaches the worker in its environment; by default what is in ours.
     data : path
         The folder whose frame files may be read.
+    results : path or None
+        Folder of result files, which the server may read; without it they are in Tiled's own storage.
     """
 
     tiled_uri: str
     api_key: str | None = field(repr=False)
     data: Path
+    results: Path | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -48,7 +51,8 @@ _COMMAND = (sys.executable, "-m", "ptycho_plugin.live.worker")
 
 
 def _places(settings: WorkerSettings) -> list[str]:
-    return ["--tiled", settings.tiled_uri, "--data", str(settings.data)]
+    results = [] if settings.results is None else ["--results", str(settings.results)]
+    return ["--tiled", settings.tiled_uri, "--data", str(settings.data), *results]
 
 
 def by_hand(folder: Path, settings: WorkerSettings) -> list[str]:

@@ -11,6 +11,7 @@ from tiled.client.container import Container
 
 from ptycho_plugin.errors import PublishingError
 from ptycho_plugin.geometry import Geometry
+from ptycho_plugin.publishing.schema import as_current
 from ptycho_plugin.reconstruction.map_verdict import MapVerdict
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class PtychoReconstruction(Container):
 
     Tiled makes it of a container with the spec of this name. During a scan there are ``phase``,
     ``amplitude`` and ``trusted`` only, and they change; then there is everything.
-    What is not there yet is refused with `PublishingError`.
+    What is not there yet is refused with `PublishingError`, and so is what a newer version wrote.
+    ``docs/schema.md`` lists arrays and metadata.
     """
 
     def __repr__(self) -> str:
@@ -54,6 +56,11 @@ class PtychoReconstruction(Container):
             f"<PtychoReconstruction of run {self.metadata['run_uid']}, {self.status}, "
             f"{self.metadata['frames']} frames, iteration {self.metadata['iteration']}>"
         )
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The metadata, in the form of the version that is written now, whatever version wrote them."""
+        return as_current(self.metadata)
 
     @property
     def status(self) -> str:
@@ -113,7 +120,7 @@ class PtychoReconstruction(Container):
     @property
     def r_factor(self) -> float:
         """R = sqrt(sum (sqrt(I) - |psi|)^2 / sum I) over the measured pixels."""
-        return float(self.metadata["r_factor"])
+        return float(self.record["r_factor"])
 
     @property
     def verdict(self) -> MapVerdict:
@@ -123,12 +130,12 @@ class PtychoReconstruction(Container):
     @property
     def geometry(self) -> Geometry:
         """Energy, distance and detector of the scan."""
-        return Geometry.model_validate(dict(self.metadata["geometry"]))
+        return Geometry.model_validate(dict(self.record["geometry"]))
 
     @property
     def object_pixel(self) -> float:
         """Side of one pixel of the maps, in metres."""
-        return float(self.metadata["object_pixel"])
+        return float(self.record["object_pixel"])
 
     @property
     def run(self) -> Any:
@@ -167,6 +174,7 @@ class PtychoReconstruction(Container):
         )
 
     def _array(self, key: str) -> NDArray[Any]:
+        as_current(self.metadata)  # refuses what it does not know
         try:
             array: NDArray[Any] = self[key].read()
         except KeyError:

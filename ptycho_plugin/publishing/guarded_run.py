@@ -13,6 +13,8 @@ from ptycho_plugin.publishing.dose_documents import DOSE_STREAM, read_map
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ptycho_plugin.publishing.client import PtychoReconstruction
+
 
 class GuardedRun(BlueskyRunV3):
     """A run of bluesky's whose exposures a `DoseGuard` kept in its ledger, with the dose of their region.
@@ -36,6 +38,17 @@ class GuardedRun(BlueskyRunV3):
                 f"run {self.start['uid']} keeps no dose map: it did not come to its end, or the log of its "
                 "process says why; ptycho dose map computes one from the ledger"
             ) from None
+
+    @property
+    def reconstructions(self) -> list[PtychoReconstruction]:
+        """What was made of this run, alone or with others of its scan; that of the most frames last."""
+        from tiled.client.constructors import from_context
+
+        from ptycho_plugin.publishing.search import reconstructions_of
+
+        *root, _, uid = self.path_parts
+        tree = from_context(self.context, self.structure_clients, node_path_parts=root)
+        return reconstructions_of(tree, uid)
 
     def plot_dose(self) -> Figure:
         """Draw the dose map, with its material, the exposures' points and the budget."""

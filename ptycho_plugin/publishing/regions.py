@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from ptycho_plugin.checked_model import CheckedModel
 from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.geometry import M_PER_NM
 from ptycho_plugin.postprocess.account import DIMENSIONS, arrays_of, facts_of
 from ptycho_plugin.postprocess.pipeline import (
     PostprocessingOptions,
@@ -20,30 +19,14 @@ from ptycho_plugin.postprocess.pipeline import (
 )
 from ptycho_plugin.publishing.connection import child, tiled_errors
 from ptycho_plugin.publishing.keys import key_of
-from ptycho_plugin.publishing.results import CONTAINER as RECONSTRUCTIONS
+from ptycho_plugin.publishing.schema import CONTAINER as RECONSTRUCTIONS
+from ptycho_plugin.publishing.schema import as_current, with_names
 
 CONTAINER = "regions"
 SPEC = "PtychoRegion"
 BEING_WRITTEN, COMPLETE = "being written", "complete"
 """Status of what is told of a region: the first for ever where a process was killed."""
 LEAST_REPEATS = 2
-
-
-class RegionOfRun(CheckedModel):
-    """Which repeat of which region a run is, as a `DoseGuard` says in its start document."""
-
-    sample: str
-    area: str
-    region: str
-    repeat: int
-
-    @classmethod
-    def of(cls, start: Mapping[str, Any]) -> Self | None:
-        """Return it, or None where a start document names no region, or has other things by these names."""
-        try:
-            return cls.model_validate({name: start.get(name) for name in cls.model_fields})
-        except ValidationError:
-            return None
 
 
 def region_key(sample: str, area: str, region: str) -> str:
@@ -60,7 +43,8 @@ def postprocess_region(
 ) -> RegionResult | None:
     """Post-process the repeats of a region whose maps are in Tiled, and publish what comes of it.
 
-    It is written to ``regions/<region's key>/<number of repeats>``.
+    It is written to ``regions/<region's key>/<number of repeats>``. The metadata of the region's own
+    container say of the latest what is searched for: names, date, resolutions.
 
     Parameters
     ----------
@@ -98,12 +82,11 @@ def _repeats(client: Any, sample: str, area: str, region: str) -> dict[int, Any]
 
     if RECONSTRUCTIONS not in client:
         return {}
-    found = client[RECONSTRUCTIONS].search(Key("status") == "final")
-    for name, wanted in (("sample", sample), ("area", area), ("region", region)):
-        found = found.search(Key(f"region.{name}") == wanted)
+    final = client[RECONSTRUCTIONS].search(Key("status") == "final")
+    found = with_names(final, sample=sample, area=area, region=region)
     best: dict[int, Any] = {}
     for node in sorted(found.values(), key=lambda node: int(node.metadata["frames"])):
-        best[int(node.metadata["region"]["repeat"])] = node
+        best[int(as_current(node.metadata)["repeat"])] = node
     return dict(sorted(best.items()))
 
 
@@ -141,3 +124,19 @@ def _write(parent: Any, result: RegionResult, names: Mapping[str, str], repeats:
     for name, array in arrays_of(result).items():
         node.write_array(array, key=name, dims=DIMENSIONS[name])
     node.update_metadata({"status": COMPLETE}, drop_revision=True)
+    parent.update_metadata({**names, **_searched(metadata)}, drop_revision=True)
+
+
+def _searched(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of what is told of a region that by which it is found."""
+    return {
+        "repeats": facts["repeats"],
+        "runs": facts["runs"],
+        "date": facts["provenance"]["date"],
+        "resolution_nm": _half_period_nm(facts["resolution"]["averaged"]),
+        "single_resolution_nm": _half_period_nm(facts["resolution"]["single"]),
+    }
+
+
+def _half_period_nm(told: Mapping[str, Any]) -> float | None:
+    return told["half_period"] / M_PER_NM if told["resolved"] else None

@@ -15,7 +15,7 @@ from ptycho_plugin.publishing.connection import child, tiled_errors
 from ptycho_plugin.publishing.regions import COMPLETE
 from ptycho_plugin.publishing.regions import CONTAINER as REGIONS
 from ptycho_plugin.publishing.report_client import Subject, page_bytes
-from ptycho_plugin.publishing.results import CONTAINER as RECONSTRUCTIONS
+from ptycho_plugin.publishing.schema import CONTAINER as RECONSTRUCTIONS
 from ptycho_plugin.publishing.series import CONTAINER as SERIES
 from ptycho_plugin.view.report import RegionSection, report_html
 

@@ -31,6 +31,7 @@ from ptycho_plugin.metadata import ScanMetadata
 from ptycho_plugin.optics import ZonePlate
 from ptycho_plugin.orientation import DetectorOrientation, PositionSign, crop_window
 from ptycho_plugin.plans import DoseGuard, ptycho_scan
+from ptycho_plugin.publishing.raw_run_writer import RawRunWriter
 from ptycho_plugin.publishing.server import LocalTiledServer
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
 from ptycho_plugin.simulation.calibration import true_calibration
@@ -362,3 +363,18 @@ def make_scan(data_folder: Path) -> MakeScan:
         return SmallScan(data_folder, metadata)
 
     return make
+
+
+@pytest.fixture
+def raw_run(tiled: Any, make_scan: MakeScan, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Write a run without exposures into Tiled; return its start document, which takes what is given."""
+    writer = RawRunWriter(tiled)
+
+    def write(**start: Any) -> dict[str, Any]:
+        documents = list(make_scan().documents(count=0, start=start))
+        for name, document in documents:
+            if name in ("start", "stop"):
+                writer(name, document)
+        return documents[0][1]
+
+    return write

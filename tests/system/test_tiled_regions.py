@@ -12,11 +12,12 @@ import pytest
 from ptycho_plugin.callbacks.live_reconstruction import LiveReconstruction
 from ptycho_plugin.cli import main
 from ptycho_plugin.errors import PublishingError
+from ptycho_plugin.geometry import M_PER_NM
 from ptycho_plugin.materials import CDS, PMMA
 from ptycho_plugin.postprocess.pipeline import PostprocessingOptions
 from ptycho_plugin.publishing.connection import split_key
 from ptycho_plugin.publishing.region_client import PtychoRegion
-from ptycho_plugin.publishing.regions import RegionOfRun, postprocess_region, region_key
+from ptycho_plugin.publishing.regions import postprocess_region, region_key
 from ptycho_plugin.publishing.report_client import PtychoReports, Subject
 from ptycho_plugin.publishing.reports import (
     publish_region_report,
@@ -24,6 +25,8 @@ from ptycho_plugin.publishing.reports import (
     sections_of_sample,
     sections_of_series,
 )
+from ptycho_plugin.publishing.run_facts import RegionOfRun
+from ptycho_plugin.publishing.search import find_region_results, find_results
 from ptycho_plugin.publishing.series import SeriesWriter
 from ptycho_plugin.trajectory import ConcentricRings
 
@@ -70,6 +73,16 @@ def test_the_second_repeat_brings_average_and_resolution(
     assert told.resolution["single"]["half_period"] < 20 * told.object_pixel
     assert told.resolution["restored"]["warning"].startswith("both maps were restored alike")
     assert "repeats" in repr(told)
+    single, averaged = (told.resolution[row]["half_period"] / M_PER_NM for row in ("single", "averaged"))
+    searched = tiled["regions", region_key(sample, AREA, REGION)].metadata
+    assert (searched["single_resolution_nm"], searched["resolution_nm"]) == (single, averaged)
+    assert [node.uri for node in find_region_results(tiled, sample=sample, finer_than_nm=averaged + 1)] == [
+        told.uri
+    ]
+    assert {node.path_parts[-1] for node in find_results(tiled, sample=sample, finer_than_nm=single + 1)} == {
+        first.uid,
+        second.uid,
+    }
     assert told.report.startswith("<!doctype html>")
     assert f"{sample} / {AREA} / {REGION}" in told.report
     with pytest.raises(PublishingError, match="has no 'mass_per_area': run postprocess_region with options"):

@@ -1,9 +1,10 @@
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from ptycho_plugin.errors import InputError
-from ptycho_plugin.io.atomic import check_writable, replacing
+from ptycho_plugin.io.atomic import check_writable, keep, replacing
 
 
 def test_the_file_appears_when_the_block_succeeds(tmp_path):
@@ -56,3 +57,24 @@ def test_a_relative_path_and_an_existing_file_will_do(tmp_path, monkeypatch):
     (tmp_path / "out.h5").touch()
     check_writable(Path("out.h5"))
     assert [file.name for file in tmp_path.iterdir()] == ["out.h5"]
+
+
+def test_a_kept_file_bears_the_digest_of_its_bytes_and_is_read_only(tmp_path):
+    def kept(content: bytes):
+        part = tmp_path / ".part.h5"
+        part.write_bytes(content)
+        return keep(part, "run")
+
+    one = kept(b"one")
+    assert one.sha256 == hashlib.sha256(b"one").hexdigest()
+    assert (one.path.name, one.size) == (f"run.{one.sha256[:12]}.h5", 3)
+    assert one.path.stat().st_mode & 0o777 == 0o444
+    assert kept(b"one") == one
+    other = kept(b"other")
+    assert {file.name for file in tmp_path.iterdir()} == {one.path.name, other.path.name}
+    assert one.path.read_bytes() == b"one"
+
+
+def test_what_is_not_there_cannot_be_kept(tmp_path):
+    with pytest.raises(InputError, match=r"none\.h5 could not be kept"):
+        keep(tmp_path / "none.h5", "run")

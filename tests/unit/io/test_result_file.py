@@ -1,3 +1,4 @@
+import io
 import json
 
 import h5py
@@ -6,6 +7,7 @@ import pytest
 
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.io import write_result
+from ptycho_plugin.io.result_file import read_metadata
 from ptycho_plugin.reconstruction.map_verdict import MapVerdict
 
 
@@ -38,3 +40,13 @@ def test_what_cannot_be_written_leaves_no_file(tmp_path, small_result):
     with pytest.raises(InputError, match="could not be written"):
         write_result(tmp_path / "none" / "out.h5", small_result, {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_metadata_come_back_from_the_file_or_its_bytes(tmp_path, small_result):
+    path = tmp_path / "out.h5"
+    write_result(path, small_result, {}, {"sample": "film", "energy_eV": 6200.1})
+    assert read_metadata(path) == read_metadata(io.BytesIO(path.read_bytes()))
+    assert read_metadata(path) == {"sample": "film", "energy_eV": 6200.1}
+    write_result(path, small_result, {})
+    with pytest.raises(InputError, match=r"out\.h5 holds no metadata"):
+        read_metadata(path)

@@ -10,6 +10,7 @@ import pytest
 
 from ptycho_plugin.dataset import PtychoDataset
 from ptycho_plugin.errors import DivergenceError, PublishingError
+from ptycho_plugin.io.atomic import KeptFile
 from ptycho_plugin.live import publisher as module
 from ptycho_plugin.live.publisher import RESULT_FILE, Publisher
 from ptycho_plugin.reconstruction.options import ReconstructionOptions
@@ -21,6 +22,7 @@ class Writer:
     """Takes results, until Tiled is gone."""
 
     path = "reconstructions/run"
+    file: KeptFile | None = None
 
     def __init__(self) -> None:
         self.live: list[Result] = []
@@ -91,6 +93,15 @@ def test_without_tiled_the_work_goes_on_and_the_result_is_kept(
     with h5py.File(tmp_path / RESULT_FILE) as file:
         np.testing.assert_array_equal(file["object"], result.object)
         assert json.loads(file["provenance"][()]) == writer.provenance(result)
+
+
+def test_a_result_that_its_file_holds_is_not_written_twice(tmp_path: Path, result: Result) -> None:
+    writer = Writer()
+    writer.error, writer.file = GONE, KeptFile(tmp_path / "run.0123.h5", "0123", 4)
+    publisher = Publisher(writer, tmp_path, Reports(), started=0.0)  # type: ignore[arg-type] # a fake
+    with pytest.raises(PublishingError, match=r"Tiled is gone; the final result is in .*run\.0123\.h5"):
+        publisher.finish(result, {})
+    assert not (tmp_path / RESULT_FILE).exists()
 
 
 def test_what_was_good_before_a_divergence_is_kept(tmp_path: Path, result: Result) -> None:
