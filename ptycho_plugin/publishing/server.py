@@ -28,6 +28,8 @@ class LocalTiledServer:
         Where the server keeps its catalog, arrays, tables and logs.
     readable : sequence of path
         Folders whose files (the raw frames) the server may read and serve.
+    port : int
+        0 is any free one.
 
     Attributes
     ----------
@@ -40,9 +42,10 @@ class LocalTiledServer:
         On entering, when the server does not start; it names the log.
     """
 
-    def __init__(self, directory: str | Path, readable: Sequence[str | Path] = ()) -> None:
+    def __init__(self, directory: str | Path, readable: Sequence[str | Path] = (), port: int = 0) -> None:
         self.directory = Path(directory).resolve()
         self.readable = tuple(Path(folder).resolve() for folder in readable)
+        self.port = port
         self.api_key = secrets.token_hex(KEY_BYTES)
         self._address = ""
         self._process: subprocess.Popen[str] | None = None
@@ -76,10 +79,10 @@ class LocalTiledServer:
             raise PublishingError(
                 f"{self.directory} cannot hold a server's files: {error.strerror}"
             ) from None
-        settings = TiledServer(folder=self.directory, readable=self.readable).model_dump(mode="json")
+        settings = TiledServer(folder=self.directory, readable=self.readable, port=self.port)
         self._process, self._address = start_module(
             "ptycho_plugin.publishing.serving",
-            json.dumps({"settings": settings, "keys": {WRITER: self.api_key}}),
+            json.dumps({"settings": settings.model_dump(mode="json"), "keys": {WRITER: self.api_key}}),
             self.log,
         )
         if not self._address:
@@ -94,6 +97,17 @@ class LocalTiledServer:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether there is no server."""
+        return self._process is None
+
+    def kill(self) -> None:
+        """End the server's process at once, as a power failure would; entering again starts another one."""
+        if self._process is not None:
+            self._process.kill()
+            self.close()
 
     def close(self) -> None:
         """End the server and its clients' connections; do nothing if it has ended."""
