@@ -98,7 +98,7 @@ def misfit(figures: MapFigures) -> Reason | None:
     3.3 times in recorded scans. The second tells how much of the sample is missed: a map that knows nothing
     has `MapFigures.unexplained` = 1, good ones had 0.11 or less, recorded ones 0.02 and 0.21, which is amber.
     Red are 0.28 to 0.65 at 4.7 times and more, of a jittering or standing stage and a wrong defocus in a
-    small scan of strong speckles, and 0.79 to 0.86 at 1.17 times in the standard case, of faint ones.
+    small scan of strong speckles, and 0.79 to 0.86 at 1.17 times in the standard case of faint ones.
     """
     if figures.unexplained < UNEXPLAINED and figures.times_poisson < TIMES_POISSON:
         return None
