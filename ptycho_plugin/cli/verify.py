@@ -25,7 +25,7 @@ def verify(
     """Check that results in Tiled, and their files, are what was published; exit status 1 if one is not.
 
     Of each: its file is there, read-only and unchanged; Tiled serves the arrays that were computed; the
-    metadata are those in the file; raw run and result lead to each other. The last line is JSON and has every
+    metadata are those in the file; the raw run is there and says the same. The last line is JSON with every
     SHA-256: kept elsewhere, it proves more than what lies beside the results.
 
     Example: ptycho verify http://127.0.0.1:8000/api/v1

@@ -6,7 +6,8 @@ holds arrays and record. Every one of these proves another thing:
 
 - the file's bytes have the digest in the seal: neither the file nor the seal was changed without the other;
 - the record in Tiled is the one in the file: no metadata were changed in Tiled alone;
-- what Tiled serves has the record's checksums: the arrays are those of this record, wherever they lie.
+- what Tiled serves has the record's checksums: the arrays are those of this record, wherever they lie;
+- the raw run says of sample, region, date and runs what the record says: they belong together.
 
 Where Tiled's own storage has the arrays, the record's digest beside it finds what was changed by mistake, or
 by who did not know of it. Nothing of this holds against who may write both the folder and the tree: for that,

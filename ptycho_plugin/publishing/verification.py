@@ -15,13 +15,13 @@ from ptycho_plugin.errors import InputError
 from ptycho_plugin.io.atomic import WRITABLE
 from ptycho_plugin.io.result_file import read_metadata
 from ptycho_plugin.publishing.connection import tiled_errors
+from ptycho_plugin.publishing.run_facts import facts_of_run
 from ptycho_plugin.publishing.schema import CONTAINER, SEAL
 from ptycho_plugin.publishing.seal import ALONE, OK, Seal, record_of, record_sha256, served_sha256
-from ptycho_plugin.publishing.search import reconstructions_of
 
 Kind = Literal["missing", "changed", "writable", "unlinked", "unsealed"]
-"""Of what is wrong: something is gone, or other than it was; the file may be written; raw run and result do
-not lead to each other; there is nothing to check by."""
+"""Of what is wrong: something is gone, or other than it was; the file may be written; the raw run is gone, or
+says other things; there is nothing to check by."""
 
 
 class Fault(NamedTuple):
@@ -96,7 +96,7 @@ def _verified(client: Any, uid: str, node: Any) -> Verification:
         return Verification(uid, seal, tuple(faults))
     if all(fault.kind != "missing" for fault in faults):
         faults += _of_arrays(arrays, links.checksums)
-    faults += _of_links(client, uid, links)
+    faults += _of_links(client, uid, links, record)
     return Verification(uid, seal, tuple(faults))
 
 
@@ -152,14 +152,19 @@ def _of_arrays(arrays: Mapping[str, Any], checksums: Mapping[str, str]) -> Itera
             yield Fault("changed", f"'{name}', as Tiled serves it, is not what was published")
 
 
-def _of_links(client: Any, uid: str, links: _Links) -> Iterator[Fault]:
+def _of_links(client: Any, uid: str, links: _Links, record: Mapping[str, Any]) -> Iterator[Fault]:
+    """Tell which raw runs are gone, and where the result and its own run say other things."""
     if links.run_uid != uid:
         yield Fault("unlinked", f"it names run {links.run_uid} as its own")
-    for run_uid in links.runs:
-        if "raw" not in client or run_uid not in client["raw"]:
-            yield Fault("unlinked", f"the raw run {run_uid} is not in Tiled")
-        elif uid not in {node.path_parts[-1] for node in reconstructions_of(client, run_uid)}:
-            yield Fault("unlinked", f"the raw run {run_uid} does not lead to it")
+    gone = [one for one in links.runs if "raw" not in client or one not in client["raw"]]
+    yield from (Fault("unlinked", f"the raw run {one} is not in Tiled") for one in gone)
+    if uid in gone or uid not in links.runs:
+        return
+    for key, said in facts_of_run(client["raw", uid].metadata["start"]).items():
+        if record.get(key) != said:
+            yield Fault(
+                "unlinked", f"'{key}' is {record.get(key)!r}, in the start document of its run {said!r}"
+            )
 
 
 def _asset(array: Any) -> Any:

@@ -240,7 +240,11 @@ def test_in_storage_of_tiled_arrays_and_metadata_are_checked_all_the_same(tiled:
     node["probe"].write(2 * node["probe"].read())
     assert faults(tiled, node) == ["changed: 'probe', as Tiled serves it, is not what was published"]
     alter(node, sample="another")
-    assert faults(tiled, node)[0] == "changed: the metadata in Tiled are not those that were sealed"
+    other = "unlinked: 'sample' is 'another', in the start document of its run 'film'"
+    probe = "changed: 'probe', as Tiled serves it, is not what was published"
+    assert faults(tiled, node) == [f"changed: {RECORD}", probe, other]
+    sign_again(node)
+    assert faults(tiled, node) == [probe, other]
 
 
 def test_a_file_that_the_server_may_not_read_is_kept_and_tiled_has_the_arrays(
@@ -347,8 +351,9 @@ def test_cut_off_while_the_file_is_written_nothing_is_final(
 def test_a_writer_that_was_overtaken_overwrites_nothing(
     tiled: Any, raw_run: Any, small_result: Result, results: Path
 ) -> None:
-    uid = raw_run()["uid"]
-    slow, fast = (ResultWriter(tiled, uid, folder=results) for _ in range(2))
+    start = raw_run()
+    uid = start["uid"]
+    slow, fast = (ResultWriter(tiled, uid, facts_of_run(start), results) for _ in range(2))
     slow.write_live(small_result)
     fast.write_final(small_result)
     other = Result(
