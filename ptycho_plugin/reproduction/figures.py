@@ -85,13 +85,14 @@ def _transfer(phases: NDArray[np.floating], truths: NDArray[np.floating]) -> NDA
     ring = fourier_rings(phases.shape[1:]).ravel()
 
     def total(values: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.bincount(ring, values.ravel())
+        return np.bincount(ring, values.ravel()).astype(np.float64)
 
-    shared, there = 0.0, 0.0
+    shared, there = np.zeros(ring.max() + 1), np.zeros(ring.max() + 1)
     for phase, truth in zip(phases, truths, strict=True):
         shown, true = windowed_transform(phase), windowed_transform(truth)
-        shared, there = shared + total((shown * true.conj()).real), there + total(np.abs(true) ** 2)
-    return np.asarray(np.divide(shared, there, out=np.zeros_like(there), where=np.asarray(there) > 0))
+        shared += total((shown * true.conj()).real)
+        there += total(np.abs(true) ** 2)
+    return np.divide(shared, there, out=np.zeros_like(there), where=there > 0)
 
 
 def _through(image: NDArray[np.floating], transfer: NDArray[np.float64]) -> NDArray[np.float64]:
