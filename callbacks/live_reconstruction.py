@@ -17,7 +17,7 @@ from typing import IO, Any, Self, cast
 from ptycho_plugin.callbacks.run_spool import RunSpool
 from ptycho_plugin.errors import InputError
 from ptycho_plugin.live.attempts import Attempts
-from ptycho_plugin.live.outcome import LiveOutcome
+from ptycho_plugin.live.outcome import OUTCOME_NAME, LiveOutcome
 from ptycho_plugin.metadata import RECONSTRUCTED, START_KEY
 from ptycho_plugin.publishing.connection import split_key
 from ptycho_plugin.reconstruction.result import Progress
@@ -25,6 +25,8 @@ from ptycho_plugin.reconstruction.result import Progress
 logger = logging.getLogger(__name__)
 
 LOG_NAME = "service.log"
+LOOK_EVERY_S = 0.5
+"""For what another session's service has kept."""
 
 
 class LiveReconstruction:
@@ -143,10 +145,21 @@ class LiveReconstruction:
         elif uid not in self._runs:
             seen = ", ".join(self._runs)
             raise InputError(f"run {uid} is none that this LiveReconstruction has seen: give one of {seen}")
+        deadline = None if timeout is None else monotonic() + timeout
         with self._heard:
-            if not self._heard.wait_for(lambda: uid in self._outcomes, timeout):
-                raise TimeoutError(f"run {uid} is not done after {timeout} s")
-            return self._outcomes[uid]
+            while (outcome := self._outcome(uid)) is None:
+                left = LOOK_EVERY_S if deadline is None else min(LOOK_EVERY_S, deadline - monotonic())
+                if left <= 0:
+                    raise TimeoutError(f"run {uid} is not done after {timeout} s")
+                self._heard.wait(left)
+        return outcome
+
+    def _outcome(self, uid: str) -> LiveOutcome | None:
+        """Return what our service told of a run, or another one of the spool has kept."""
+        kept = self.spool / uid / OUTCOME_NAME
+        if uid not in self._outcomes and kept.is_file():
+            self._outcomes[uid] = LiveOutcome.of(json.loads(kept.read_text()))
+        return self._outcomes.get(uid)
 
     def close(self) -> None:
         """End the service; what is unfinished stays in the spool for the next one."""
@@ -205,7 +218,7 @@ class LiveReconstruction:
         if warning:
             logger.warning("run %s: %s", run, warning)
         if outcome:
-            came = LiveOutcome(**{**outcome, "warnings": tuple(outcome["warnings"])})
+            came = LiveOutcome.of(outcome)
             if came.error:
                 logger.warning("run %s: %s", run, came.error)
             with self._heard:

@@ -20,7 +20,7 @@ from typing import Any, Self
 import psutil
 
 from benchmarks.soak_live.audit import Findings, Reference, audit, reference
-from ptycho_plugin.live.live_run import OUTCOME_NAME
+from ptycho_plugin.live.outcome import OUTCOME_NAME
 from ptycho_plugin.live.service import LOCK_NAME
 from ptycho_plugin.publishing.server import LocalTiledServer
 
@@ -169,7 +169,7 @@ class Harness:
 
     def _service(self) -> psutil.Process | None:
         with suppress(OSError, ValueError, psutil.NoSuchProcess):
-            return psutil.Process(int((self._folder / "spool" / LOCK_NAME).read_text()))
+            return psutil.Process(int((self._folder / "spool" / LOCK_NAME).read_text().split()[0]))
         return None
 
     def _recover(self) -> None:

@@ -11,14 +11,12 @@ from typing import Any
 
 from ptycho_plugin.io.atomic import replacing
 from ptycho_plugin.live.attempts import Attempts
-from ptycho_plugin.live.outcome import LiveOutcome
+from ptycho_plugin.live.outcome import OUTCOME_NAME, LiveOutcome
 from ptycho_plugin.live.raw_sender import Sending, close_abandoned
-from ptycho_plugin.live.spool import FILE_NAME, SpoolReader
+from ptycho_plugin.live.spool import FILE_NAME, SpoolReader, may_grow
 from ptycho_plugin.live.worker_process import LOG_NAME, TRY_AGAIN, WorkerProcess, WorkerSettings, by_hand
 from ptycho_plugin.metadata import RECONSTRUCTED, START_KEY
 
-OUTCOME_NAME = "outcome.json"
-"""In a run's folder, once there is nothing left to do."""
 MOST_ENDS = 8
 """Workers that may end without a word before a run is given up."""
 
@@ -49,7 +47,7 @@ class LiveRun:
         self._ends = 0
         self._seen = -1
         self._is_scan: bool | None = None
-        self._is_reconstructed = False
+        self._is_closed = self._is_reconstructed = False
 
     @property
     def is_scan(self) -> bool:
@@ -79,7 +77,9 @@ class LiveRun:
 
     def look(self) -> None:
         """Take in what has changed: the spool, the worker."""
-        close_abandoned(self.folder)
+        if not self._is_closed and not may_grow(self.folder):
+            close_abandoned(self.folder)
+            self._is_closed = True
         while self.sending.warnings:
             self.warn(self.sending.warnings.popleft())
         size = (self.folder / FILE_NAME).stat().st_size

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any, Self
+
+OUTCOME_NAME = "outcome.json"
+"""In a run's folder of the spool, once there is nothing left to do."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -60,6 +65,11 @@ class LiveOutcome:
     region_s: float | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Return what was written as JSON."""
+        return cls(**{**values, "warnings": tuple(values["warnings"])})
 
     def __repr__(self) -> str:
         told = {

@@ -4,7 +4,8 @@
 until it is settled. The API key is in the variable ``TILED_API_KEY``. What happens goes to standard output,
 one JSON object a line. The end of standard input says that nobody will write into the spool any more: then
 the service ends as well, once everything is settled, or Tiled has not answered for some time. Whatever
-is unfinished is taken up by the next service of that spool.
+is unfinished is taken up by the next service of that spool. There is one at a time: another one waits,
+and asks one without an owner to let go.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import sys
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from threading import Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 from types import FrameType
 from typing import Any
 
 from ptycho_plugin.live.bell import Bell, Listener
-from ptycho_plugin.live.live_run import OUTCOME_NAME, LiveRun, Tell
+from ptycho_plugin.live.live_run import LiveRun, Tell
+from ptycho_plugin.live.outcome import OUTCOME_NAME
 from ptycho_plugin.live.spool import FILE_NAME
 from ptycho_plugin.live.worker_process import WorkerProcess, WorkerSettings
 from ptycho_plugin.publishing.connection import connect
@@ -34,6 +36,8 @@ logger = logging.getLogger(__name__)
 OWNER = 1
 """Standard output: what libraries print goes to the log instead."""
 LOCK_NAME = "service.lock"
+ALONE = "alone"
+"""After the number of the process in the lock, where the service has no owner any more."""
 LOOK_EVERY_S = 0.5
 """Where no bell rings: a process that has ended rings none."""
 MOST_WORKERS = 2
@@ -64,7 +68,7 @@ class Service:
         self._spool = spool
         self._settings = settings
         self._tell = tell
-        self._lock = _take_over(spool / LOCK_NAME)
+        self._lock = _own_lock(spool / LOCK_NAME)
         self._listener = Listener(spool)
         self._bell = Bell(spool)
         self._runs: dict[str, LiveRun] = {}
@@ -96,6 +100,7 @@ class Service:
             readable = self._listener.wait(*watched, at_most=LOOK_EVERY_S)
             if owner in readable and not os.read(owner, 4096):
                 owner, alone_since = None, monotonic()
+                _sign(self._lock, ALONE)
 
     def close(self, *_: int | FrameType | None) -> None:
         """Stop following; the spool has all that the next service needs."""
@@ -117,7 +122,7 @@ class Service:
     def _find_runs(self) -> None:
         for folder in sorted(self._spool.iterdir(), key=lambda path: path.name):
             uid = folder.name
-            if uid in self._runs or uid in self._settled or not (folder / FILE_NAME).is_file():
+            if uid in self._runs or uid in self._settled or not _has_documents(folder):
                 continue
             if (folder / OUTCOME_NAME).is_file():
                 self._settled.add(uid)
@@ -146,8 +151,10 @@ class Service:
     def _worker(self) -> WorkerProcess:
         """Return a worker that has nothing to do yet."""
         worker, self._spare = self._spare, None
-        if worker is not None and worker.poll() is None:
-            return worker
+        if worker is not None:
+            if worker.poll() is None:
+                return worker
+            worker.close()
         return WorkerProcess(self._spool, self._settings)
 
     def _is_idle(self, alone_s: float) -> bool:
@@ -173,20 +180,35 @@ class Service:
         return self._client
 
 
-def _take_over(path: Path) -> int:
-    """Return the lock of a spool, which another service may have to let go of first."""
+def _has_documents(folder: Path) -> bool:
+    documents = folder / FILE_NAME
+    return documents.is_file() and documents.stat().st_size > 0
+
+
+def _own_lock(path: Path) -> int:
+    """Return the lock of a spool, once no other service has it."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    with suppress(BlockingIOError):
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
-        return lock
-    with suppress(ProcessLookupError, ValueError):
-        os.kill(int(os.pread(lock, 32, 0)), signal.SIGTERM)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    told = False
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder, _, alone = os.pread(lock, 64, 0).decode().partition(" ")
+            if not told:
+                logger.warning("process %s follows %s already: this one waits", holder, path.parent)
+                told = True
+            if alone == ALONE:
+                with suppress(ProcessLookupError):
+                    os.kill(int(holder), signal.SIGTERM)
+            sleep(LOOK_EVERY_S)
+        else:
+            _sign(lock, "")
+            return lock
+
+
+def _sign(lock: int, word: str) -> None:
     os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
-    return lock
+    os.pwrite(lock, f"{os.getpid()} {word}".encode(), 0)
 
 
 def tell_owner(**message: Any) -> None:

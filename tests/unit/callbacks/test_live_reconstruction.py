@@ -1,8 +1,10 @@
 """What a RunEngine's side of the live reconstruction says and hides, without Tiled."""
 
+import json
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -10,7 +12,10 @@ from typing import Any
 import pytest
 
 from ptycho_plugin.callbacks import LiveReconstruction
+from ptycho_plugin.callbacks.live_reconstruction import LOG_NAME
 from ptycho_plugin.errors import InputError
+from ptycho_plugin.live.outcome import OUTCOME_NAME
+from ptycho_plugin.live.service import ALONE, LOCK_NAME
 
 NOWHERE = "http://127.0.0.1:9/api/v1?api_key=0secret0"
 PROGRESS = {"engine": "e", "iteration": 1, "iterations": 2, "frames": 3, "error": 0.1}
@@ -78,3 +83,42 @@ def test_a_service_that_is_killed_is_started_again(
     assert "ended with status -9 and is started again" in caplog.text
     assert live._service.pid != first
     assert live._service.poll() is not None  # the end waits for it
+
+
+def test_the_second_session_of_a_spool_waits_and_hears_what_the_first_kept(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    lock = spool / LOCK_NAME
+    with LiveReconstruction(NOWHERE, spool, tmp_path) as first:
+        become(lambda: lock.exists() and lock.read_text().startswith(f"{first._service.pid} "))
+        with LiveReconstruction(NOWHERE, spool, tmp_path) as second:
+            log = spool / LOG_NAME
+            become(lambda: f"process {first._service.pid} follows" in log.read_text())
+            second("start", START)
+            second("stop", STOP)
+            kept = {"uid": "run-1", "frames": 7, "warnings": []}
+            (spool / "run-1" / OUTCOME_NAME).write_text(json.dumps(kept))
+            assert second.wait(timeout=60).frames == 7
+            assert first._service.poll() is None  # nobody took it from a session that lives
+            first.close()
+            become(lambda: lock.read_text().startswith(f"{second._service.pid} "))
+
+
+def test_a_service_without_an_owner_lets_go(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    lock = spool / LOCK_NAME
+    with LiveReconstruction(NOWHERE, spool, tmp_path) as first:
+        first("start", START)  # what keeps it busy: there is no Tiled
+        become(lambda: lock.exists() and lock.read_text().startswith(f"{first._service.pid} "))
+        first._service.stdin.close()  # type: ignore[union-attr]  # as the end of our process would
+        become(lambda: lock.read_text() == f"{first._service.pid} {ALONE}")
+        with LiveReconstruction(NOWHERE, spool, tmp_path) as second:
+            become(lambda: lock.read_text() == f"{second._service.pid} ")
+            first.close()
+
+
+def become(condition: Callable[[], bool]) -> None:
+    """Wait for what another process does."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
