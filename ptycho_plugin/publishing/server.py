@@ -103,6 +103,11 @@ class LocalTiledServer:
         """Whether there is no server."""
         return self._process is None
 
+    @property
+    def process_id(self) -> int | None:
+        """Of the server's process, if there is one."""
+        return None if self._process is None else self._process.pid
+
     def kill(self) -> None:
         """End the server's process at once, as a power failure would; entering again starts another one."""
         if self._process is not None:
