@@ -10,7 +10,7 @@ import json
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from time import perf_counter
@@ -70,13 +70,13 @@ State = Callable[[psutil.Process], AbstractContextManager[None]]
 
 
 @contextmanager
-def alone(server: psutil.Process) -> Iterator[None]:
+def alone(_: psutil.Process) -> Iterator[None]:
     """Leave a server as it is, and the scan without us."""
     yield
 
 
 @contextmanager
-def healthy(server: psutil.Process) -> Iterator[None]:
+def healthy(_: psutil.Process) -> Iterator[None]:
     """Leave a server as it is."""
     yield
 
@@ -144,10 +144,15 @@ def scanned(scan: Path, folder: Path, state: State, exposure_s: float) -> tuple[
         engine.subscribe(timed)
         calibrations = CalibrationStore(server.client())
         beamline = replayed_beamline(scan, frames, calibrations=calibrations, time_factor=1.0)
-        plan = ptycho_scan(beamline, exposure_s=exposure_s)
-        with state(psutil.Process(server.process_id)):
+        with ExitStack() as states:
+
+            def begin(name: str, _: Mapping[str, Any]) -> None:
+                if name == "start":  # what a scan needs of Tiled it has by now
+                    states.enter_context(state(psutil.Process(server.process_id)))
+
+            engine.subscribe(begin)
             began = perf_counter()
-            engine(plan)
+            engine(ptycho_scan(beamline, exposure_s=exposure_s))
             return timed, perf_counter() - began
 
 
