@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     MakeBeamline = Callable[[Path, CalibrationStore], AbstractContextManager[Beamline]]
 
-FRAMES, TILED, SPOOL = "frames", "tiled", "spool"
+FRAMES, TILED, SPOOL, RESULTS = "frames", "tiled", "spool", "results"
 PICTURE = "phase_map.png"
 
 
@@ -94,10 +94,10 @@ def demonstrate(
     from ptycho_plugin.publishing.server import LocalTiledServer
     from ptycho_plugin.view.plots import save_png
 
-    for folder in (FRAMES, TILED, SPOOL):
+    for folder in (FRAMES, TILED, SPOOL, RESULTS):
         _make_folder(output / folder)
     check_writable(output / PICTURE)
-    with LocalTiledServer(output / TILED, readable=[output / FRAMES]) as server:
+    with LocalTiledServer(output / TILED, readable=[output / FRAMES, output / RESULTS]) as server:
         outcome = _scan(server, output, trajectory, options, make_beamline)
         if outcome.tiled_path is None:
             raise PublishingError(f"no phase map of run {outcome.uid}: {outcome.error}")
@@ -131,7 +131,13 @@ def _scan(
         from ptycho_plugin.plans import ptycho_scan
 
         RE = RunEngine({})  # noqa: N806  everybody's name for it
-        with LiveReconstruction(server.uri, spool, frames, on_progress=ReconstructionBar(bars)) as live:
+        with LiveReconstruction(
+            server.uri,
+            spool,
+            frames,
+            results=output / RESULTS,
+            on_progress=ReconstructionBar(bars),
+        ) as live:
             RE.subscribe(ScanBar(bars))
             RE.subscribe(live)
             RE(ptycho_scan(beamline, trajectory=trajectory, options=options))

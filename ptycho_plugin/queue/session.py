@@ -21,11 +21,11 @@ from ptycho_plugin.publishing.calibrations import CalibrationStore
 from ptycho_plugin.publishing.connection import connect
 
 SIMULATED = "simulated"
-FRAMES, SPOOL = "frames", "spool"
+FRAMES, SPOOL, RESULTS = "frames", "spool", "results"
 VARIABLES = {
     "PTYCHO_BEAMLINE": f'"{SIMULATED}", or the path of a beamline file',
     "PTYCHO_LEDGER": "the path of the ledger of exposures",
-    "PTYCHO_DATA": "the folder for frames and spool",
+    "PTYCHO_DATA": "the folder for frames, spool and results",
     "PTYCHO_TILED": "the address of the Tiled tree; its key goes into TILED_API_KEY",
 }
 
@@ -42,7 +42,7 @@ class Session:
     tiled : str
         Address of the Tiled tree.
     data : Path
-        Folder of frames and spool.
+        Folder of frames, spool and results.
     """
 
     engine: RunEngine
@@ -74,7 +74,7 @@ class Session:
             ledger = failed.enter_context(Ledger(environment["PTYCHO_LEDGER"]))
             calibrations = CalibrationStore(connect(address))
             beamline = _beamline(environment["PTYCHO_BEAMLINE"], data / FRAMES, calibrations)
-            live = LiveReconstruction(address, data / SPOOL, data / FRAMES)
+            live = LiveReconstruction(address, data / SPOOL, data / FRAMES, results=data / RESULTS)
             failed.pop_all()
         engine = RunEngine({})
         engine.subscribe(live)
