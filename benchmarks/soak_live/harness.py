@@ -99,6 +99,8 @@ class Harness:
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder = folder
         self._random = random.Random(seed)
+        self.points = 0
+        """Events of a whole scan, once one was made."""
         for name in ("frames", "spool"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -108,8 +110,7 @@ class Harness:
     def __enter__(self) -> Self:
         self._server.__enter__()
         self._engine = Engine(self._folder, self._server.uri)
-        uid, said, _ = self._scan(-1, "")
-        self.points = said
+        uid, self.points, _ = self._scan(-1, "")
         self._wait_until_settled(uid)
         self._known: Reference = reference(self._server.client(), uid)
         return self
@@ -146,7 +147,7 @@ class Harness:
             match self._engine.next_said()["said"]:
                 case "event":
                     events += 1
-                    if events == moment < getattr(self, "points", 0):
+                    if events == moment < self.points:
                         self._kill(what)
                 case "stop":
                     return uid, events, True

@@ -21,9 +21,6 @@ from ptycho_plugin.metadata import START_KEY
 from ptycho_plugin.optics import ZonePlate, defocus_of
 from ptycho_plugin.postprocess.repeats import fitting_window
 from ptycho_plugin.publishing.calibrations import CalibrationStore, start_probe
-from ptycho_plugin.publishing.regions import CONTAINER as REGIONS
-from ptycho_plugin.publishing.regions import postprocess_region, region_key
-from ptycho_plugin.publishing.reports import publish_region_report
 from ptycho_plugin.publishing.results import ResultWriter
 from ptycho_plugin.publishing.run_facts import RegionOfRun, facts_of_run
 from ptycho_plugin.reconstruction.growing import GrowingReconstruction
@@ -156,6 +153,11 @@ class Session:
 
     def _postprocess(self, region: RegionOfRun) -> None:
         """Compare the region's repeats so far; the map is safe already, whatever fails here."""
+        # Seconds to import, which a worker that gets ready for a scan need not wait for.
+        from ptycho_plugin.publishing.regions import CONTAINER as REGIONS
+        from ptycho_plugin.publishing.regions import postprocess_region, region_key
+        from ptycho_plugin.publishing.reports import publish_region_report
+
         began = time.monotonic()
         try:
             told = postprocess_region(self._client, region.sample, region.area, region.region)

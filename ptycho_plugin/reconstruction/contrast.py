@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from ptycho_plugin.reconstruction.groups import halved
 from ptycho_plugin.reconstruction.orientation_evidence import LARGEST_CHANCE, Evidence
@@ -26,6 +25,8 @@ def contrast_of(transmission: NDArray[np.complex64], trusted: NDArray[np.bool_])
     trusted : ndarray of bool, (row, column)
         Where it can be judged.
     """
+    from scipy import stats  # a second that a worker which gets ready need not wait for
+
     correlations = np.array(list(_correlations(transmission, trusted)))
     test = stats.ttest_1samp(correlations, 0.0)
     mean, chance = float(correlations.mean()), float(test.pvalue)
