@@ -5,7 +5,7 @@ UV := uv==0.13.9
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: setup demo test lint bench soak-dose soak-epics lock clean
+.PHONY: setup demo test lint bench bench-live soak-dose soak-epics soak-live lock clean
 
 setup: $(VENV)/.installed
 
@@ -45,6 +45,14 @@ soak-dose: setup
 # A hundred scans over Channel Access, and what they leave behind; a quarter of an hour.
 soak-epics: setup
 	$(BIN)/python -m benchmarks.soak_epics $(SOAK)
+
+# A hundred scans in which Tiled, worker, service or RunEngine are killed; under 40 minutes. SOAK="--runs 10" for less.
+soak-live: setup
+	$(BIN)/python -m benchmarks.soak_live $(SOAK)
+
+# What the live reconstruction costs a scan, with Tiled healthy, slow and dead; ten minutes.
+bench-live: setup
+	$(BIN)/python -m benchmarks.live $(BENCH)
 
 # Pins every dependency with its hashes.
 lock: setup

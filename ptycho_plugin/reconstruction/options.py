@@ -54,9 +54,9 @@ class ReconstructionOptions(CheckedModel):
     """First iterations, during which the start probe is trusted as it is."""
     frames_to_start: Annotated[int, Field(ge=1)] = 30
     """Frames that must be there before a live reconstruction starts."""
-    frames_per_step: Annotated[int, Field(ge=1)] = 6
+    frames_per_step: Annotated[int, Field(ge=1)] = 12
     """Frames that a live reconstruction then takes in at a time."""
-    iterations_per_step: Annotated[int, Field(ge=1)] = 4
+    iterations_per_step: Annotated[int, Field(ge=1)] = 2
     """Iterations of a live reconstruction on each of these steps."""
     device: Device = "auto"
     """What computes: "auto" takes a graphics processor that works, else the processor."""

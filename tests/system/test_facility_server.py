@@ -281,6 +281,7 @@ def test_a_run_and_its_map_are_kept_shown_and_read_back(
     engine.iterate()
     results = ResultWriter(writer, scan.uid)
     results.write_live(engine.result())
+    engine.iterate()
     seen: queue.Queue[Any] = queue.Queue()
 
     def see(update: Any) -> None:
@@ -289,10 +290,17 @@ def test_a_run_and_its_map_are_kept_shown_and_read_back(
     subscription = viewer["reconstructions", scan.uid, "phase"].subscribe()
     subscription.new_data.add_callback(see)
     subscription.start_in_thread(max_size=10_000_000)
+    live = engine.result()
+    for _ in range(ATTEMPTS):  # nobody says when a subscription has begun
+        results.write_live(live)
+        with suppress(queue.Empty):
+            np.testing.assert_array_equal(seen.get(timeout=PATIENCE_S / ATTEMPTS), live.phase)
+            break
+    else:
+        pytest.fail("the viewer saw no map")
+    subscription.disconnect()
     result = engine.finish()
     results.write_final(result)
-    np.testing.assert_array_equal(seen.get(timeout=PATIENCE_S), result.phase)
-    subscription.disconnect()
 
     client = viewer["reconstructions", scan.uid]
     assert isinstance(client, PtychoReconstruction)

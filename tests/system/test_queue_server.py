@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.resources import files
@@ -223,7 +224,7 @@ def test_an_aborted_scan_goes_on_when_the_queue_does_and_is_in_tiled(
     assert gone_on["exit_status"] == "completed", gone_on
 
     (uid,) = gone_on["run_uids"]
-    run = tiled["raw", uid]
+    run = arrived(tiled, uid)
     assert {key: run.start[key] for key in ("plan_name", *REGION)} == {"plan_name": "ptycho_scan", **REGION}
     assert (run.start["repeat"], run.stop["exit_status"]) == (1, "success")
     assert run.start["ptycho"]["continues"] == aborted["run_uids"]
@@ -240,6 +241,15 @@ def test_an_aborted_scan_goes_on_when_the_queue_does_and_is_in_tiled(
     assert "repeat 1 of region 'A' in area '1' of 'film' is complete" in once_more["msg"]
 
 
+def arrived(tiled: Any, uid: str) -> Any:
+    """Return a run once it is closed in Tiled: it is sent there when the plan has ended."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (uid in tiled["raw"] and tiled["raw", uid].stop):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return tiled["raw", uid]
+
+
 def test_a_queued_series_scans_its_region(manager: Manager, tiled: Any) -> None:
     matrix = {
         "areas": ["2"],
@@ -252,7 +262,7 @@ def test_a_queued_series_scans_its_region(manager: Manager, tiled: Any) -> None:
         "dose_series", sample="film", matrix=matrix, budget=BUDGET.model_dump(mode="json"), **QUICK
     )
     assert result["exit_status"] == "completed", result
-    (run,) = (tiled["raw", uid] for uid in result["run_uids"])
+    (run,) = (arrived(tiled, uid) for uid in result["run_uids"])
     assert [run.start[key] for key in ("sample", "area", "region", "repeat")] == ["film", "2", "A", 1]
     assert list(tiled["series", run.start["series"]["uid"]]) == result["run_uids"]
 
