@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -244,10 +244,12 @@ def test_an_aborted_scan_goes_on_when_the_queue_does_and_is_in_tiled(
 def arrived(tiled: Any, uid: str) -> Any:
     """Return a run once it is closed in Tiled: it is sent there when the plan has ended."""
     deadline = time.monotonic() + PATIENCE_S
-    while not (uid in tiled["raw"] and tiled["raw", uid].stop):
-        assert time.monotonic() < deadline
+    while time.monotonic() < deadline:
+        with suppress(KeyError):
+            if (run := tiled["raw", uid]).stop:
+                return run
         time.sleep(0.1)
-    return tiled["raw", uid]
+    raise TimeoutError(uid)
 
 
 def test_a_queued_series_scans_its_region(manager: Manager, tiled: Any) -> None:
