@@ -169,7 +169,7 @@ class Harness:
             self._server.kill()
 
     def _service(self) -> psutil.Process | None:
-        with suppress(OSError, ValueError, psutil.NoSuchProcess):
+        with suppress(OSError, IndexError, psutil.NoSuchProcess):
             return psutil.Process(int((self._folder / "spool" / LOCK_NAME).read_text().split()[0]))
         return None
 

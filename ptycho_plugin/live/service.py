@@ -207,8 +207,9 @@ def _own_lock(path: Path) -> int:
 
 
 def _sign(lock: int, word: str) -> None:
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()} {word}".encode(), 0)
+    signature = f"{os.getpid()} {word}".encode()
+    os.pwrite(lock, signature, 0)
+    os.ftruncate(lock, len(signature))
 
 
 def tell_owner(**message: Any) -> None:
