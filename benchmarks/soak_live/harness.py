@@ -24,7 +24,7 @@ from ptycho_plugin.live.outcome import OUTCOME_NAME
 from ptycho_plugin.live.service import LOCK_NAME
 from ptycho_plugin.publishing.server import LocalTiledServer
 
-KINDS = ("worker", "tiled", "worker", "engine", "tiled", "service", "worker", "tiled", "all", "worker")
+KINDS = ("worker", "tiled", "all", "worker", "engine", "tiled", "service", "worker", "tiled", "worker")
 """What is killed, in turn."""
 PATIENCE_S = 240.0
 POLL_S = 0.05
