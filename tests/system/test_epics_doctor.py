@@ -33,7 +33,8 @@ def bad(findings: dict[str, Any]) -> dict[str, str]:
 
 
 def test_the_command_finds_the_simulated_beamline_ready(ioc: IocProcess) -> None:
-    command = [Path(sys.prefix, "bin", "ptycho"), "doctor", "--json", "--beamline", ioc.beamline_file]
+    doctor = [Path(sys.prefix, "bin", "ptycho"), "doctor", "--json", "--patience", "30"]
+    command = [*doctor, "--beamline", ioc.beamline_file]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True)
     said = json.loads(done.stdout)
     assert said["can_scan"] is True
