@@ -90,13 +90,9 @@ class Reconstruction:
     ReconstructionError
         If the scan is larger than any, or the probe's support misses the start probe.
 
-    Examples
+    See Also
     --------
-    >>> reconstruction = Reconstruction(geometry, probe, planned_positions)
-    >>> reconstruction.add(intensities[:100], positions[:100])
-    >>> reconstruction.iterate()
-    >>> reconstruction.add(intensities[100:], positions[100:])
-    >>> result = reconstruction.finish()
+    GrowingReconstruction : When to iterate on frames that come one by one.
     """
 
     def __init__(
