@@ -77,6 +77,11 @@ class ResultWriter:
         self._node: Any = None
         self._arrays: dict[str, Any] = {}
         self.file: KeptFile | None = None
+        # What is asked for again, where Tiled did not answer, needs no other file.
+        self._recorded: Result | None = None
+        self._about: tuple[dict[str, Any], Status] | None = None
+        self._record: dict[str, Any] = {}
+        self._no_file = ""
 
     @property
     def path(self) -> str:
@@ -115,9 +120,13 @@ class ResultWriter:
             replaced.
         """
         arrays = arrays_of(result)
-        checksums = {name: array_sha256(array) for name, array in arrays.items()}
-        record = plain({**self._metadata(result, status), **(md or {}), "checksums": checksums})
-        self.file, reason = self._as_file(result, record)
+        about = dict(md or {}), status
+        if self._recorded is not result or self._about != about:
+            checksums = {name: array_sha256(array) for name, array in arrays.items()}
+            self._record = plain({**self._metadata(result, status), **about[0], "checksums": checksums})
+            self.file, self._no_file = self._as_file(result, self._record)
+            self._recorded, self._about = result, about
+        record, reason, checksums = self._record, self._no_file, self._record["checksums"]
         with self._attempt():
             if self._is_final_already(checksums):
                 return

@@ -406,3 +406,22 @@ def test_all_results_are_checked_unless_runs_are_named(tiled: Any, publish: Any,
     assert node.path_parts[-1] in told["sha256"]
     published = [uid for uid, one in tiled["reconstructions"].items() if one.metadata["status"] != "live"]
     assert told["checked"] >= len(published)
+
+
+def test_however_often_it_is_tried_there_is_one_file(
+    tiled: Any,
+    raw_run: Any,
+    small_result: Result,
+    results: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = raw_run()
+    fuse, writer = Fuse(tiled, monkeypatch), ResultWriter(tiled, start["uid"], facts_of_run(start), results)
+    for left in (0, 1, 2):
+        fuse.left = left
+        with pytest.raises(Killed):
+            writer.write_final(small_result)
+    fuse.left = None
+    writer.write_final(small_result)
+    assert len(list(results.glob(f"{start['uid']}.*.h5"))) == 1
+    assert faults(tiled, tiled["reconstructions", start["uid"]]) == []
